@@ -1,0 +1,1 @@
+//! Named pools of endpoints: connect, pool, balance, health.

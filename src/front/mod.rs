@@ -1,0 +1,1 @@
+//! Admits a request: normal form of host, path and query, hop-by-hop fields, Via and Forwarded.

@@ -1,0 +1,19 @@
+//! Larder: a caching HTTP accelerator.
+//!
+//! The rooms, from the door inwards; each may use only those below it (`tests/rooms.rs` holds that).
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod admin;
+pub mod listener;
+pub mod front;
+pub mod pipeline;
+pub mod fetch;
+pub mod backend;
+pub mod store;
+pub mod metrics;
+pub mod policy;
+pub mod semantics;
+pub mod clock;
+pub mod message;

@@ -1,0 +1,1 @@
+//! The whole journey of a request and every branch on one screen.

@@ -1,0 +1,1 @@
+//! What the operator may bend, evaluated per request (routes, rules): pure.

@@ -1,0 +1,1 @@
+//! What is kept: entries, bodies, variants, tags, the ledger's judgement, memory.
