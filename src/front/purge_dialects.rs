@@ -1,0 +1,1 @@
+//! Recognises the purge requests that applications already send.

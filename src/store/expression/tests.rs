@@ -1,0 +1,4 @@
+//! Claims about expressions.
+
+#[test]
+fn placeholder() {}

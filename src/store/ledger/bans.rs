@@ -1,0 +1,195 @@
+//! Entries that are expressions: kept in order, and evaluated without a lock.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+
+use super::entry::{Mode, Sequence};
+use super::slot::{Finding, Slot};
+use super::subject::Subject;
+use crate::clock::Moment;
+use crate::store::expression::Expression;
+
+/// How many expressions are taken from the list at a time. While they are evaluated the list is unlocked.
+const BATCH: usize = 16;
+
+struct Ban {
+    sequence: u64,
+    mode: Mode,
+    /// When the entry was made: `age` in it means the age at that moment, not at some later judgement.
+    at: Moment,
+    /// `None` once a later entry says the same.
+    expression: Option<Arc<Expression>>,
+}
+
+#[derive(Default)]
+struct List {
+    bans: VecDeque<Ban>,
+    /// Where the same words stand already, per mode.
+    words: HashMap<(Box<str>, bool), u64, foldhash::fast::RandomState>,
+    live: usize,
+}
+
+/// The expressions in the order of their numbers.
+#[derive(Default)]
+pub(super) struct Bans {
+    list: RwLock<List>,
+}
+
+/// What became of the list's length by adding one.
+pub(super) enum Added {
+    New,
+    /// An older entry said the same and has given way.
+    Replaced,
+}
+
+impl Bans {
+    pub(super) fn add(
+        &self,
+        expression: Arc<Expression>,
+        mode: Mode,
+        sequence: Sequence,
+        at: Moment,
+    ) -> Added {
+        let mut list = self.list.write();
+        // `age < 1h` said again later means other responses; everything else means the same ones and more.
+        let replaced = if expression.depends_on_age() {
+            None
+        } else {
+            let words = (Box::from(expression.source()), mode == Mode::Hard);
+            list.words.insert(words, sequence.get())
+        };
+        list.bans.push_back(Ban { sequence: sequence.get(), mode, at, expression: Some(expression) });
+        list.live += 1;
+        match replaced.and_then(|older| list.take(older)) {
+            Some(_) => {
+                list.compact();
+                Added::Replaced
+            }
+            None => Added::New,
+        }
+    }
+
+    /// Removes the entry of this number.
+    pub(super) fn remove(&self, sequence: u64) -> Option<(Arc<Expression>, Slot)> {
+        let mut list = self.list.write();
+        let taken = list.take(sequence)?;
+        let words = (Box::from(taken.0.source()), taken.1.hard != 0);
+        if list.words.get(&words) == Some(&sequence) {
+            list.words.remove(&words);
+        }
+        list.compact();
+        Some(taken)
+    }
+
+    /// Whether the entry of this number is kept.
+    pub(super) fn holds(&self, sequence: u64) -> bool {
+        self.host_and_slot(sequence).is_some()
+    }
+
+    /// The host that the entry of this number is confined to, and what it says.
+    pub(super) fn host_and_slot(&self, sequence: u64) -> Option<(Option<Box<str>>, Slot)> {
+        let list = self.list.read();
+        let index = list.bans.binary_search_by_key(&sequence, |ban| ban.sequence).ok()?;
+        let ban = &list.bans[index];
+        let host = ban.expression.as_ref()?.required_host().map(Box::from);
+        Some((host, Slot::of(ban.mode, Sequence::new(sequence), ban.at)))
+    }
+
+    /// The number of the oldest entry.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.list.read().bans.iter().find(|ban| ban.expression.is_some()).map(|ban| ban.sequence)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.list.read().live
+    }
+
+    /// Shows `finding` every entry after its beginning that holds for `subject`, the newest first.
+    ///
+    /// An entry may give way to a later one of the same words while this runs. The later one is then above
+    /// all that was looked at, so what came in the meantime is looked at too, until nothing has.
+    pub(super) fn find(&self, subject: &dyn Subject, finding: &mut Finding) {
+        let mut done = finding.since;
+        loop {
+            let newest = self.list.read().bans.back().map_or(0, |ban| ban.sequence);
+            if newest <= done {
+                return;
+            }
+            self.find_between(done, newest, subject, finding);
+            if finding.is_settled() {
+                return;
+            }
+            done = newest;
+        }
+    }
+
+    fn find_between(&self, since: u64, up_to: u64, subject: &dyn Subject, finding: &mut Finding) {
+        let mut before = up_to + 1;
+        loop {
+            let batch = self.batch(subject.host(), since, before);
+            let Some(last) = batch.last() else { return };
+            before = last.0.latest();
+            let filled = batch.len() == BATCH;
+            for (slot, at, expression) in batch {
+                if expression.matches(subject, at) {
+                    finding.see(slot);
+                    if finding.is_settled() {
+                        return;
+                    }
+                }
+            }
+            if !filled {
+                return;
+            }
+        }
+    }
+
+    /// Up to [`BATCH`] entries between the two numbers that may concern `host`, the newest first.
+    fn batch(
+        &self,
+        host: &str,
+        since: u64,
+        before: u64,
+    ) -> SmallVec<[(Slot, Moment, Arc<Expression>); BATCH]> {
+        let list = self.list.read();
+        let start = list.bans.partition_point(|ban| ban.sequence <= since);
+        let end = list.bans.partition_point(|ban| ban.sequence < before);
+        list.bans
+            .range(start.min(end)..end)
+            .rev()
+            .filter_map(|ban| {
+                let expression = ban.expression.as_ref()?;
+                // Most bans name one host; the others need not even be looked at.
+                if expression.required_host().is_some_and(|required| required != host) {
+                    return None;
+                }
+                Some((Slot::of(ban.mode, Sequence::new(ban.sequence), ban.at), ban.at, expression.clone()))
+            })
+            .take(BATCH)
+            .collect()
+    }
+}
+
+impl List {
+    fn take(&mut self, sequence: u64) -> Option<(Arc<Expression>, Slot)> {
+        let index = self.bans.binary_search_by_key(&sequence, |ban| ban.sequence).ok()?;
+        let ban = &mut self.bans[index];
+        let expression = ban.expression.take()?;
+        self.live -= 1;
+        Some((expression, Slot::of(ban.mode, Sequence::new(sequence), ban.at)))
+    }
+
+    /// Drops what has given way: at the front at once, elsewhere when it outweighs the rest.
+    fn compact(&mut self) {
+        while self.bans.front().is_some_and(|ban| ban.expression.is_none()) {
+            self.bans.pop_front();
+        }
+        if self.bans.len() > 2 * self.live + 64 {
+            self.bans.retain(|ban| ban.expression.is_some());
+        }
+    }
+}

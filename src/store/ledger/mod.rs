@@ -1,0 +1,597 @@
+//! The ledger: one ordered list of all invalidations, and the judgement of stored responses by it.
+//!
+//! What it promises:
+//! - An entry costs its author the same whatever it matches: nothing is scanned when it is made.
+//! - An entry is in force for every judgement that begins after [`Ledger::append`] has returned.
+//! - Numbers are strictly increasing and without gaps.
+//! - No entry that still matters is lost. Entries are dropped when all that is stored has been judged
+//!   against them; where there are more than the bound, the oldest become wider ones (a superset falls).
+//! - A purge is never refused.
+//!
+//! What it never does: hold a lock across an await or while an expression is evaluated, or read the clock.
+//!
+//! A response carries a [`Standing`]. It gets one from [`Ledger::admit`], judged from the [`Birth`] of its
+//! fetch; a hit asks [`Standing::review`]; the sweeper does the same for all that nobody asks for, and
+//! then the ledger forgets ([`Sweep`]).
+//!
+//! The numbers are the ledger's own with [`append`](Ledger::append), or a stream's with
+//! [`apply`](Ledger::apply) and [`skip_to`](Ledger::skip_to), where a gap is proof of loss.
+
+mod bans;
+mod births;
+mod coarse;
+mod entry;
+mod history;
+mod marks;
+mod order;
+mod prefixes;
+mod purge;
+mod slot;
+mod standing;
+mod subject;
+mod sweep;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+pub use births::Birth;
+pub use entry::{Cause, Invalidation, Mode, Selector, Sequence};
+pub use history::Record;
+pub use purge::{Keys, Purge, What};
+pub use standing::{Review, Standing};
+pub use subject::{Asked, Subject};
+pub use sweep::Sweep;
+
+use bans::{Added, Bans};
+use births::Births;
+use coarse::Coarse;
+use history::History;
+use marks::{Mark, Marks};
+use order::{Order, Place};
+use prefixes::{PrefixHost, Prefixes};
+use slot::{Finding, Slot};
+
+use crate::clock::Moment;
+use crate::store::expression::Lowered;
+use crate::store::tags::TagDigest;
+
+/// The bounds of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerSettings {
+    /// How many entries are kept apart at most. From half of it on, sweeping is wanted; beyond it, the
+    /// oldest become coarse: they condemn about one in 16,384 of the responses that have not been judged
+    /// since, besides those they were meant for (a prefix or an expression without a host: all of those).
+    /// About 200 bytes each.
+    pub entries: usize,
+    /// How many of them may be expressions: each costs every stored response an evaluation, once. From
+    /// half of it on, sweeping is wanted; beyond it, the oldest become coarse.
+    pub expressions: usize,
+    /// How many recent invalidations are kept for people to look at.
+    pub history: usize,
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        LedgerSettings { entries: 100_000, expressions: 2_000, history: 1_000 }
+    }
+}
+
+/// What the ledger says of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No entry after the given one, and up to this one, concerns it.
+    Untouched { up_to: Sequence },
+    /// It is stale since `at`, by the entry `by`. Nothing up to `up_to` concerns it in another way.
+    Soft { by: Sequence, at: Moment, up_to: Sequence },
+    /// It is gone, by the entry `by`: or by what the ledger has forgotten, where it no longer reaches back
+    /// as far as the response was judged.
+    Hard { by: Sequence },
+}
+
+/// A response that must not be stored: an entry came that condemns it while it was on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("purged while it was on its way, by entry {by} of the ledger")]
+pub struct Condemned {
+    pub by: Sequence,
+}
+
+/// A stream's entry that does not follow the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfOrder {
+    /// Entries between were lost. Nothing stored can be trusted: see [`Ledger::skip_to`].
+    #[error("entry {got} came where {expected} was due")]
+    Gap { expected: Sequence, got: Sequence },
+    /// The entry, or a later one, has been applied before.
+    #[error("entry {got} came again: the head is {head}")]
+    Repeated { head: Sequence, got: Sequence },
+}
+
+/// How full the ledger is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pressure {
+    /// Less than half.
+    Calm,
+    /// Half or more: sweep now.
+    SweepNow,
+    /// At the bound: the oldest entries become coarse until a sweep is through.
+    Coarsening,
+}
+
+/// Numbers for metrics and for the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerStatus {
+    pub head: Sequence,
+    /// Everything up to here has been forgotten.
+    pub forgotten_up_to: Sequence,
+    /// Entries kept apart, expressions included.
+    pub entries: usize,
+    pub expressions: usize,
+    /// Fetches and validations under way.
+    pub in_flight: usize,
+    /// Entries that became coarse since the start.
+    pub coarsened: u64,
+    /// Judgements since the start that had to condemn because the ledger no longer reached back.
+    pub beyond_memory: u64,
+    /// Bytes, about.
+    pub weight: usize,
+}
+
+/// Each on a cache line of its own: every hit reads the head, and must not wait for a line that appends
+/// and judgements write to.
+#[repr(align(64))]
+#[derive(Default)]
+struct Alone<T>(T);
+
+/// For each kind, the number of its last entry: a judgement skips the kinds that have nothing new.
+#[derive(Default)]
+struct Latest {
+    key: AtomicU64,
+    page: AtomicU64,
+    tag: AtomicU64,
+    host: AtomicU64,
+    prefix: AtomicU64,
+    ban: AtomicU64,
+    /// The last slot for each mode of a tag entry, for responses with more tags than are kept.
+    any_tag: coarse::AtomicSlot,
+}
+
+/// The ordered list of invalidations. Shared by all workers; appends are one at a time, judgements are
+/// concurrent with them and with each other.
+pub struct Ledger {
+    head: Alone<AtomicU64>,
+    latest: Alone<Latest>,
+    marks: Marks,
+    prefixes: Prefixes,
+    bans: Bans,
+    coarse: Coarse,
+    /// Everything up to here may have been dropped.
+    floor: AtomicU64,
+    births: Births,
+    /// Held by whoever makes or drops entries. A judgement never takes it.
+    order: Mutex<Order>,
+    entries: AtomicUsize,
+    history: History,
+    coarsened: AtomicU64,
+    beyond_memory: AtomicU64,
+    sweep_wanted: tokio::sync::Notify,
+    /// So that the sweeper is woken once for each time that the pressure rises.
+    pressed: AtomicBool,
+    settings: LedgerSettings,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    pub fn new(settings: LedgerSettings) -> Arc<Self> {
+        Arc::new(Ledger {
+            head: Alone::default(),
+            latest: Alone::default(),
+            marks: Marks::new(),
+            prefixes: Prefixes::new(),
+            bans: Bans::default(),
+            coarse: Coarse::default(),
+            floor: AtomicU64::new(0),
+            births: Births::default(),
+            order: Mutex::default(),
+            entries: AtomicUsize::new(0),
+            history: History::new(settings.history),
+            coarsened: AtomicU64::new(0),
+            beyond_memory: AtomicU64::new(0),
+            sweep_wanted: tokio::sync::Notify::new(),
+            pressed: AtomicBool::new(false),
+            settings,
+        })
+    }
+
+    /// The number of the last entry: one load.
+    #[inline]
+    pub fn head(&self) -> Sequence {
+        Sequence::new(self.head.0.load(Ordering::Acquire))
+    }
+
+    /// Notes that a fetch or validation begins: to be called just before its request is sent to the origin.
+    pub fn birth(self: &Arc<Self>) -> Birth {
+        Birth::new(self.clone())
+    }
+
+    /// Makes an entry. When this returns, it is in force. `now` is when it was asked for.
+    pub fn append(&self, invalidation: Invalidation, now: Moment) -> Sequence {
+        let sequence = {
+            let mut order = self.order.lock();
+            let sequence = self.head().next();
+            self.enter(&mut order, sequence, invalidation, now);
+            sequence
+        };
+        self.ask_for_a_sweep_if_pressed();
+        sequence
+    }
+
+    /// Makes several entries, with numbers that follow each other; answers the last, or the head if there
+    /// were none.
+    pub fn append_all(&self, invalidations: impl IntoIterator<Item = Invalidation>, now: Moment) -> Sequence {
+        let last = {
+            let mut order = self.order.lock();
+            for invalidation in invalidations {
+                self.enter(&mut order, self.head().next(), invalidation, now);
+            }
+            self.head()
+        };
+        self.ask_for_a_sweep_if_pressed();
+        last
+    }
+
+    /// Takes over an entry from a stream that numbers them. `now` is this node's time.
+    ///
+    /// A ledger that follows a stream takes entries only this way: numbers that it gave itself would be
+    /// met again by the stream's.
+    ///
+    /// # Errors
+    /// The entry is not the next one; nothing has changed then.
+    pub fn apply(
+        &self,
+        sequence: Sequence,
+        invalidation: Invalidation,
+        now: Moment,
+    ) -> Result<(), OutOfOrder> {
+        {
+            let mut order = self.order.lock();
+            let head = self.head();
+            if sequence <= head {
+                return Err(OutOfOrder::Repeated { head, got: sequence });
+            }
+            if sequence != head.next() {
+                return Err(OutOfOrder::Gap { expected: head.next(), got: sequence });
+            }
+            self.enter(&mut order, sequence, invalidation, now);
+        }
+        self.ask_for_a_sweep_if_pressed();
+        Ok(())
+    }
+
+    /// Goes on at `sequence` without having seen the entries before it: all that is stored, and all that
+    /// is under way, is condemned in the given mode.
+    ///
+    /// # Errors
+    /// The number is not above the head; nothing has changed then. A stream that begins anew with lower
+    /// numbers needs a new ledger and an empty store.
+    pub fn skip_to(&self, sequence: Sequence, mode: Mode, now: Moment) -> Result<(), OutOfOrder> {
+        {
+            let mut order = self.order.lock();
+            let head = self.head();
+            if sequence <= head {
+                return Err(OutOfOrder::Repeated { head, got: sequence });
+            }
+            let cause =
+                Cause { who: "larder".into(), what: "everything: entries of the log were missed".into() };
+            let all = Invalidation { selector: Selector::Everything, mode, cause: Some(cause) };
+            self.enter(&mut order, sequence, all, now);
+        }
+        Ok(())
+    }
+
+    /// Puts an entry into the index, and only then shows its number to the world: whoever reads the head
+    /// finds all entries up to it.
+    fn enter(&self, order: &mut Order, sequence: Sequence, invalidation: Invalidation, now: Moment) {
+        let Invalidation { selector, mode, cause } = invalidation;
+        let entry = Slot::of(mode, sequence, now);
+        self.index(order, selector, entry, mode, now);
+        if let Some(cause) = cause {
+            self.history.add(Record { sequence, at: now, mode, cause, fell: 0 });
+        }
+        self.keep_within_bounds(order);
+        self.head.0.store(sequence.get(), Ordering::Release);
+    }
+
+    fn index(&self, order: &mut Order, selector: Selector, entry: Slot, mode: Mode, now: Moment) {
+        let latest = &self.latest.0;
+        let sequence = entry.latest();
+        let (place, is_new, kind) = match selector {
+            Selector::Everything => return self.coarse.everything.merge(entry),
+            Selector::Key(digest) => self.note_mark(Mark::key(digest), entry, &latest.key),
+            Selector::Page(digest) => self.note_mark(Mark::page(digest), entry, &latest.page),
+            Selector::Host(host) => self.note_mark(Mark::host(&host), entry, &latest.host),
+            Selector::Tag(tag) => {
+                latest.any_tag.merge(entry);
+                self.note_mark(Mark::tag(tag), entry, &latest.tag)
+            }
+            Selector::Prefix { host, path } => {
+                let host = host.map_or(PrefixHost::ALL, |host| PrefixHost::of(&host));
+                let path: Arc<[u8]> = path.into();
+                let is_new = self.prefixes.note(host, &path, entry);
+                (Place::Prefix(host, path), is_new, &latest.prefix)
+            }
+            Selector::Expression(expression) => match expression.lowered() {
+                // Said as an expression, but there is an index for it.
+                Some(lowered) => return self.index(order, lowered.clone().into(), entry, mode, now),
+                None => {
+                    let added = self.bans.add(expression, mode, Sequence::new(sequence), now);
+                    (Place::Ban, matches!(added, Added::New), &latest.ban)
+                }
+            },
+        };
+        kind.store(sequence, Ordering::Release);
+        order.push(sequence, place);
+        if is_new {
+            self.entries.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn note_mark<'a>(&self, mark: Mark, entry: Slot, kind: &'a AtomicU64) -> (Place, bool, &'a AtomicU64) {
+        (Place::Mark(mark), self.marks.note(mark, entry), kind)
+    }
+
+    /// Judges a response against every entry after `since`.
+    ///
+    /// Where nothing is found, everything up to `up_to` has been looked at.
+    pub fn judge(&self, subject: &dyn Subject, since: Sequence) -> Verdict {
+        // Before anything else: entries that come while this runs may or may not be seen.
+        let up_to = self.head();
+        let mut finding = Finding::new(since);
+        if since < up_to {
+            self.look_up(subject, &mut finding);
+        }
+        // Last: entries leave the index only after this was raised above them.
+        let floor = Sequence::new(self.floor.load(Ordering::Acquire));
+        if finding.hard != 0 {
+            Verdict::Hard { by: Sequence::new(finding.hard) }
+        } else if since < floor {
+            self.beyond_memory.fetch_add(1, Ordering::Relaxed);
+            Verdict::Hard { by: floor }
+        } else if finding.soft != 0 {
+            Verdict::Soft { by: Sequence::new(finding.soft), at: finding.soft_at, up_to }
+        } else {
+            Verdict::Untouched { up_to }
+        }
+    }
+
+    /// Looks where something new is, cheap places first. What becomes coarse while this runs was put there
+    /// before it left the index, so the coarse entries come last.
+    fn look_up(&self, subject: &dyn Subject, finding: &mut Finding) {
+        let latest = &self.latest.0;
+        let since = finding.since;
+        let is_new = |kind: &AtomicU64| kind.load(Ordering::Acquire) > since;
+        let mut see = |mark: Mark| {
+            if let Some(slot) = self.marks.find(mark) {
+                finding.see(slot);
+            }
+        };
+        if is_new(&latest.key) {
+            see(Mark::key(subject.key()));
+        }
+        if is_new(&latest.page) {
+            see(Mark::page(subject.page()));
+        }
+        if is_new(&latest.host) {
+            see(Mark::host(subject.host()));
+        }
+        if is_new(&latest.tag) {
+            for tag in subject.tags() {
+                see(Mark::tag(*tag));
+            }
+            if subject.tags().first() == Some(&TagDigest::ANY) {
+                finding.see(latest.any_tag.get());
+            }
+        }
+        if is_new(&latest.prefix) && !finding.is_settled() {
+            self.prefixes.find(subject.host(), subject.target(), finding);
+        }
+        if is_new(&latest.ban) && !finding.is_settled() {
+            self.bans.find(subject, finding);
+        }
+        if self.coarse.is_newer_than(since) && !finding.is_settled() {
+            let marks = [Mark::key(subject.key()), Mark::page(subject.page()), Mark::host(subject.host())];
+            for mark in marks.into_iter().chain(subject.tags().iter().copied().map(Mark::tag)) {
+                self.coarse.find(mark, finding);
+            }
+        }
+        finding.see(self.coarse.everything.get());
+    }
+
+    /// Judges a response that is about to be stored, or freshened by a 304, from the birth of its fetch.
+    ///
+    /// A response that was softly purged on its way is admitted as stale. Keep `birth` until the response
+    /// is in the store. Before a 304 freshens a stored response, that one's own
+    /// [`review`](Standing::review) must not say that it is [gone](Review::Gone).
+    ///
+    /// # Errors
+    /// A hard purge came while the response was on its way: deliver it, but do not keep it.
+    pub fn admit(&self, subject: &dyn Subject, birth: &Birth) -> Result<Standing, Condemned> {
+        match self.judge(subject, birth.born()) {
+            Verdict::Untouched { up_to } => Ok(Standing::new(up_to, None)),
+            Verdict::Soft { by, at, up_to } => {
+                self.count_fallen(by);
+                Ok(Standing::new(up_to, Some(at)))
+            }
+            Verdict::Hard { by } => {
+                self.count_fallen(by);
+                Err(Condemned { by })
+            }
+        }
+    }
+
+    /// Drops the entries up to `sequence`, but none that a fetch under way needs. Answers how many.
+    ///
+    /// Everything stored must have been judged up to there ([`Sweep`] sees to that); what was not will be
+    /// taken for condemned.
+    pub fn forget_up_to(&self, sequence: Sequence) -> usize {
+        let floor = self.births.oldest_or(|| sequence.min(self.head())).get();
+        self.floor.fetch_max(floor, Ordering::AcqRel);
+        let mut forgotten = 0;
+        // In portions, so that a purge never waits for the whole of it.
+        loop {
+            let mut order = self.order.lock();
+            for _ in 0..256 {
+                let Some((sequence, place)) = order.pop_up_to(floor) else {
+                    drop(order);
+                    self.note_calm();
+                    return forgotten;
+                };
+                forgotten += usize::from(self.take(sequence, &place).is_some());
+            }
+        }
+    }
+
+    /// Takes an entry out of the index, unless its place was noted again later.
+    fn take(&self, sequence: u64, place: &Place) -> Option<Slot> {
+        let taken = match place {
+            Place::Mark(mark) => self.marks.remove(*mark, sequence),
+            Place::Prefix(host, path) => self.prefixes.remove(*host, path, sequence),
+            Place::Ban => self.bans.remove(sequence).map(|(_, slot)| slot),
+        };
+        if taken.is_some() {
+            self.entries.fetch_sub(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    fn keep_within_bounds(&self, order: &mut Order) {
+        while self.bans.len() > self.settings.expressions {
+            let Some(oldest) = self.bans.oldest() else { break };
+            self.coarsen(oldest, &Place::Ban);
+        }
+        while self.entries.load(Ordering::Relaxed) > self.settings.entries {
+            let Some((sequence, place)) = order.pop_up_to(u64::MAX) else { break };
+            self.coarsen(sequence, &place);
+        }
+        let entries = self.entries.load(Ordering::Relaxed);
+        order.compact(entries, |sequence, place| self.is_live(sequence, place));
+    }
+
+    fn is_live(&self, sequence: u64, place: &Place) -> bool {
+        match place {
+            Place::Mark(mark) => self.marks.find(*mark).is_some_and(|slot| slot.latest() == sequence),
+            Place::Prefix(host, path) => self.prefixes.latest(*host, path) == Some(sequence),
+            Place::Ban => self.bans.holds(sequence),
+        }
+    }
+
+    /// Makes an entry wider: first there, then gone from here.
+    fn coarsen(&self, sequence: u64, place: &Place) {
+        if !self.is_live(sequence, place) {
+            return;
+        }
+        match place {
+            Place::Mark(mark) => {
+                if let Some(slot) = self.marks.find(*mark) {
+                    self.coarse.fold(*mark, slot);
+                }
+            }
+            Place::Prefix(host, path) => {
+                if let Some(slot) = self.prefixes.slot(*host, path) {
+                    self.widen(host.mark(), slot);
+                }
+            }
+            Place::Ban => {
+                if let Some((host, slot)) = self.bans.host_and_slot(sequence) {
+                    self.widen(host.as_deref().map(Mark::host), slot);
+                }
+            }
+        }
+        self.take(sequence, place);
+        self.coarsened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Makes an entry one for its host; where it has none, one for everything.
+    fn widen(&self, host: Option<Mark>, slot: Slot) {
+        match host {
+            Some(host) => self.coarse.fold(host, slot),
+            None => self.coarse.everything.merge(slot),
+        }
+    }
+
+    /// How full the ledger is.
+    pub fn pressure(&self) -> Pressure {
+        let entries = self.entries.load(Ordering::Relaxed);
+        let expressions = self.bans.len();
+        let LedgerSettings { entries: most, expressions: most_expressions, .. } = self.settings;
+        if entries >= most || expressions >= most_expressions {
+            Pressure::Coarsening
+        } else if entries >= most / 2 || expressions >= most_expressions / 2 {
+            Pressure::SweepNow
+        } else {
+            Pressure::Calm
+        }
+    }
+
+    /// Waits until a sweep is wanted at once. Cancel safe; for one sweeper.
+    pub async fn sweep_wanted(&self) {
+        self.sweep_wanted.notified().await;
+    }
+
+    fn ask_for_a_sweep_if_pressed(&self) {
+        if self.pressure() > Pressure::Calm && !self.pressed.swap(true, Ordering::AcqRel) {
+            self.sweep_wanted.notify_one();
+        }
+    }
+
+    /// After a sweep: the next rise of the pressure wakes the sweeper again, and so does pressure that
+    /// the sweep could not take away.
+    fn note_calm(&self) {
+        self.pressed.store(false, Ordering::Release);
+    }
+
+    /// Counts one stored response that the entry `by` brought down, for the history.
+    fn count_fallen(&self, by: Sequence) {
+        self.history.count_fallen(by);
+    }
+
+    /// Up to `limit` recent invalidations, the newest first.
+    pub fn recent(&self, limit: usize) -> Vec<Record> {
+        self.history.recent(limit)
+    }
+
+    /// The record of one invalidation, if it is recent.
+    pub fn record(&self, sequence: Sequence) -> Option<Record> {
+        self.history.find(sequence)
+    }
+
+    /// Numbers for metrics and for the operator.
+    pub fn status(&self) -> LedgerStatus {
+        let entries = self.entries.load(Ordering::Relaxed);
+        LedgerStatus {
+            head: self.head(),
+            forgotten_up_to: Sequence::new(self.floor.load(Ordering::Acquire)),
+            entries,
+            expressions: self.bans.len(),
+            in_flight: self.births.count(),
+            coarsened: self.coarsened.load(Ordering::Relaxed),
+            beyond_memory: self.beyond_memory.load(Ordering::Relaxed),
+            weight: entries * ENTRY_WEIGHT + self.order.lock().weight() + self.coarse.weight(),
+        }
+    }
+}
+
+/// Bytes an entry takes in a map, its share of empty slots included.
+const ENTRY_WEIGHT: usize = 96;
+
+impl From<Lowered> for Selector {
+    fn from(lowered: Lowered) -> Self {
+        match lowered {
+            Lowered::Everything => Selector::Everything,
+            Lowered::Host(host) => Selector::Host(host),
+            Lowered::Prefix { host, path } => Selector::Prefix { host, path: path.into() },
+            Lowered::Tag(tag) => Selector::Tag(tag),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A purge in the words of whoever asked, before the store's key function has made digests of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::entry::{Invalidation, Mode, Selector};
+use crate::store::expression::Expression;
+use crate::store::tags::TagDigest;
+
+/// What somebody wants purged.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// One URL exactly, all variants. `target` is path and query, as it was sent.
+    Url {
+        host: Box<str>,
+        target: Box<str>,
+    },
+    /// One path with every query, all variants.
+    Page {
+        host: Box<str>,
+        path: Box<str>,
+    },
+    Tag(Box<str>),
+    /// All URLs whose path and query begin so, on one host or on all.
+    Prefix {
+        host: Option<Box<str>>,
+        path: Box<str>,
+    },
+    Host(Box<str>),
+    Expression(Arc<Expression>),
+    Everything,
+}
+
+/// One purge asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Purge {
+    pub what: What,
+    pub mode: Mode,
+}
+
+/// The store's key function, with the rules of the route that a URL belongs to applied.
+pub trait Keys {
+    /// The digest of a URL; `target` is path and query.
+    fn key(&self, host: &str, target: &str) -> u128;
+    /// The digest of a URL without its query.
+    fn page(&self, host: &str, path: &str) -> u128;
+}
+
+impl Purge {
+    /// The entry to be made of it.
+    pub fn invalidation(&self, keys: &dyn Keys, who: &str) -> Invalidation {
+        let selector = match &self.what {
+            What::Url { host, target } => Selector::Key(keys.key(host, target)),
+            What::Page { host, path } => Selector::Page(keys.page(host, path)),
+            What::Tag(tag) => Selector::Tag(TagDigest::of(tag.as_bytes())),
+            What::Prefix { host, path } => {
+                Selector::Prefix { host: host.clone(), path: path.as_bytes().into() }
+            }
+            What::Host(host) => Selector::Host(host.clone()),
+            What::Expression(expression) => Selector::Expression(expression.clone()),
+            What::Everything => Selector::Everything,
+        };
+        Invalidation { selector, mode: self.mode, cause: None }.asked_by(who, self.what.to_string())
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::Url { host, target } => write!(f, "url {host}{target}"),
+            What::Page { host, path } => write!(f, "page {host}{path}"),
+            What::Tag(tag) => write!(f, "tag {tag}"),
+            What::Prefix { host: Some(host), path } => write!(f, "prefix {host}{path}"),
+            What::Prefix { host: None, path } => write!(f, "prefix *{path}"),
+            What::Host(host) => write!(f, "host {host}"),
+            What::Expression(expression) => write!(f, "expression {expression}"),
+            What::Everything => f.write_str("everything"),
+        }
+    }
+}
