@@ -1,0 +1,141 @@
+//! The right to use one connection to one endpoint, from the choice of the endpoint to the end of the body.
+
+use std::sync::Arc;
+
+use super::connect::connect;
+use super::error::OriginError;
+use super::health::Health;
+use super::link::Link;
+use super::observer::{Closed, Finish};
+use super::pool::{Endpoint, Pool};
+
+/// A seat on an endpoint, with its connection once there is one.
+///
+/// Dropping it frees the seat, closes the connection, and reports the attempt as abandoned; the other ends
+/// are [`complete`](Self::complete) and [`fail`](Self::fail).
+pub(super) struct Lease {
+    pool: Arc<Pool>,
+    index: usize,
+    link: Option<Box<Link>>,
+    /// What the observer will be told; `None` until it has been told of the start.
+    result: Option<&'static str>,
+    /// Whether the pool counts this seat.
+    seated: bool,
+}
+
+impl Lease {
+    /// A lease for a seat that the pool has counted already.
+    pub(super) fn new(pool: &Arc<Pool>, index: usize) -> Self {
+        Lease { pool: Arc::clone(pool), index, link: None, result: None, seated: true }
+    }
+
+    /// Drops the lease without freeing its seat: the pool does that.
+    pub(super) fn forget(mut self) {
+        self.seated = false;
+    }
+
+    /// Begins an attempt.
+    pub(super) fn start(&mut self) {
+        self.pool.observer.request_started(&self.pool.name, &self.endpoint().label);
+        self.result = Some(Finish::Abandoned.as_str());
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The endpoint's place among the backend's endpoints.
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.pool.endpoints[self.index]
+    }
+
+    /// The connection, if there is one.
+    pub(super) fn link(&mut self) -> Option<&mut Link> {
+        self.link.as_deref_mut()
+    }
+
+    /// The pool, the endpoint and the connection at once.
+    pub(super) fn parts(&mut self) -> (&Pool, &Endpoint, Option<&mut Link>) {
+        let endpoint = &self.pool.endpoints[self.index];
+        (&self.pool, endpoint, self.link.as_deref_mut())
+    }
+
+    /// Takes an idle connection, if there is one.
+    pub(super) fn reuse(&mut self) -> bool {
+        self.link = self.pool.take_idle(self.index);
+        if self.link.is_some() {
+            self.pool.observer.connection_reused(&self.pool.name, &self.endpoint().label);
+        }
+        self.link.is_some()
+    }
+
+    /// Makes a connection, and tells the endpoint's health how that went.
+    ///
+    /// # Errors
+    /// Those of connecting.
+    pub(super) async fn connect(&mut self) -> Result<(), OriginError> {
+        match connect(&self.pool, self.endpoint()).await {
+            Ok(link) => {
+                self.pool.observer.connection_opened(&self.pool.name, &self.endpoint().label);
+                self.pool.judge(self.index, |health, _| health.connected());
+                self.link = Some(Box::new(link));
+                Ok(())
+            }
+            Err(error) => {
+                self.pool.judge(self.index, Health::failed);
+                Err(error)
+            }
+        }
+    }
+
+    /// The attempt ended as `result` says: its connection, if it is still here, is given up; its seat is kept
+    /// for another attempt.
+    pub(super) fn end_attempt(&mut self, result: &'static str) {
+        if self.link.take().is_some() {
+            self.pool.closed(self.index, Closed::Failed);
+        }
+        if self.result.take().is_some() {
+            self.pool.observer.request_finished(&self.pool.name, &self.endpoint().label, result);
+        }
+    }
+
+    /// The attempt failed for good.
+    pub(super) fn fail(mut self, result: &'static str) {
+        self.end_attempt(result);
+    }
+
+    /// The whole response has been read: the connection is kept if it can be used again.
+    pub(super) fn complete(mut self) {
+        self.result = self.result.and(Some(Finish::Complete.as_str()));
+        if let Some(mut link) = self.link.take() {
+            if link.settle() {
+                self.pool.keep(self.index, link);
+            } else {
+                drop(link);
+                self.pool.closed(self.index, Closed::NotReusable);
+            }
+        }
+    }
+
+    /// Takes the connection out: it became a tunnel, and lasts as long as this lease.
+    pub(super) fn tunnel(&mut self) -> Option<Box<Link>> {
+        self.result = self.result.and(Some(Finish::Tunnelled.as_str()));
+        self.link.take()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.result == Some(Finish::Tunnelled.as_str()) {
+            self.pool.closed(self.index, Closed::NotReusable);
+        }
+        self.end_attempt(self.result.unwrap_or_default());
+        if self.seated {
+            self.pool.release(self.index);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What happens between Larder and its origins, told to whoever counts it.
+
+use std::time::Duration;
+
+/// Takes the events of all backends. Every method is called on the data path: it must be quick and must
+/// not block. The defaults do nothing.
+///
+/// `backend` is the backend's name and `endpoint` the address as [`EndpointAddress`](super::EndpointAddress)
+/// shows it.
+pub trait Observer: Send + Sync {
+    /// An attempt on an endpoint began: a connection is about to be taken or made.
+    fn request_started(&self, backend: &str, endpoint: &str) {
+        let _ = (backend, endpoint);
+    }
+
+    /// The attempt's response head came; `wait` is counted from when the request was handed to a connection.
+    fn head_arrived(&self, backend: &str, endpoint: &str, status: u16, wait: Duration) {
+        let _ = (backend, endpoint, status, wait);
+    }
+
+    /// The attempt ended, body included; called exactly once for each start. `result` is
+    /// [`Finish::as_str`] or [`OriginError::as_str`](super::OriginError::as_str).
+    fn request_finished(&self, backend: &str, endpoint: &str, result: &'static str) {
+        let _ = (backend, endpoint, result);
+    }
+
+    /// A new connection was made.
+    fn connection_opened(&self, backend: &str, endpoint: &str) {
+        let _ = (backend, endpoint);
+    }
+
+    /// A kept connection was taken for a request.
+    fn connection_reused(&self, backend: &str, endpoint: &str) {
+        let _ = (backend, endpoint);
+    }
+
+    /// A connection was given up.
+    fn connection_closed(&self, backend: &str, endpoint: &str, why: Closed) {
+        let _ = (backend, endpoint, why);
+    }
+
+    /// A request is tried again because of `failure` (an [`OriginError::as_str`](super::OriginError::as_str)).
+    fn retried(&self, backend: &str, failure: &'static str) {
+        let _ = (backend, failure);
+    }
+
+    /// An endpoint was taken out of the balance, or came back.
+    fn endpoint_changed(&self, backend: &str, endpoint: &str, state: EndpointState) {
+        let _ = (backend, endpoint, state);
+    }
+}
+
+/// An observer of nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {}
+
+/// How an attempt that got a response head ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The whole response was read.
+    Complete,
+    /// The origin broke off the body.
+    Broke,
+    /// The origin sent no part of the body for too long.
+    BodyTimeout,
+    /// Whoever asked went away before the end.
+    Abandoned,
+    /// The connection became a tunnel, which has ended.
+    Tunnelled,
+}
+
+impl Finish {
+    /// All ways to end, for metrics that are declared once.
+    pub const ALL: [Finish; 5] =
+        [Finish::Complete, Finish::Broke, Finish::BodyTimeout, Finish::Abandoned, Finish::Tunnelled];
+
+    /// The word used in metric labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Finish::Complete => "complete",
+            Finish::Broke => "broke",
+            Finish::BodyTimeout => "body-timeout",
+            Finish::Abandoned => "abandoned",
+            Finish::Tunnelled => "tunnelled",
+        }
+    }
+}
+
+/// Why a connection was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// Unused for longer than the idle timeout.
+    Idle,
+    /// More unused connections than are kept.
+    Surplus,
+    /// The origin closed it, or sent what it did not owe, while it was unused.
+    ByOrigin,
+    /// After its response it could not be used again: `Connection: close`, HTTP/1.0, a request body left
+    /// unsent, more sent than was owed.
+    NotReusable,
+    /// Its exchange failed or was given up.
+    Failed,
+    /// The backend itself ended.
+    Shutdown,
+}
+
+impl Closed {
+    /// The word used in metric labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Closed::Idle => "idle",
+            Closed::Surplus => "surplus",
+            Closed::ByOrigin => "by-origin",
+            Closed::NotReusable => "not-reusable",
+            Closed::Failed => "failed",
+            Closed::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Whether an endpoint takes part in the balance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointState {
+    Up,
+    /// Left out for `retry_in`, after connections failed.
+    Ejected {
+        retry_in: Duration,
+    },
+    /// Left out until its probe succeeds.
+    ProbedDown,
+}

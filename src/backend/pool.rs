@@ -1,0 +1,326 @@
+//! The seats on each endpoint, the idle connections, the queue, and who gets what next.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hyper::client::conn::http1::Builder;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::error::OriginError;
+use super::health::Health;
+use super::lease::Lease;
+use super::link::{Link, protocol};
+use super::observer::{Closed, EndpointState, Observer};
+use super::resolve::Resolver;
+use super::settings::{BackendSettings, Balance, EndpointAddress};
+use crate::clock::{Clock, Moment};
+
+/// One backend's endpoints and what is going on at each.
+pub(super) struct Pool {
+    pub(super) name: Arc<str>,
+    pub(super) settings: BackendSettings,
+    pub(super) clock: Clock,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) protocol: Builder,
+    pub(super) endpoints: Vec<Endpoint>,
+    /// Taken twice for a request, for some tens of nanoseconds; never across an await or a system call.
+    state: Mutex<State>,
+}
+
+/// What never changes about an endpoint.
+pub(super) struct Endpoint {
+    pub(super) label: Arc<str>,
+    pub(super) address: EndpointAddress,
+    pub(super) resolver: Option<Resolver>,
+}
+
+struct State {
+    seats: Vec<Seat>,
+    /// Who waits for a seat, in order. The other end of each is in [`Pool::acquire`]; it is closed when that
+    /// gave up waiting.
+    waiting: VecDeque<oneshot::Sender<Lease>>,
+    /// Where the next search for an endpoint starts.
+    turn: usize,
+    closed: bool,
+}
+
+/// What goes on at one endpoint.
+struct Seat {
+    inflight: usize,
+    /// The last one put in is the first taken out: the others may grow old and be closed.
+    idle: Vec<Idle>,
+    health: Health,
+}
+
+struct Idle {
+    link: Box<Link>,
+    since: Moment,
+}
+
+/// How one endpoint stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSnapshot {
+    pub endpoint: Arc<str>,
+    /// It takes part in the balance.
+    pub healthy: bool,
+    pub inflight: usize,
+    pub idle: usize,
+    /// Failed connections in a row.
+    pub failures: u32,
+}
+
+impl Pool {
+    pub(super) fn new(settings: BackendSettings, clock: Clock, observer: Arc<dyn Observer>) -> Arc<Self> {
+        let endpoints: Vec<Endpoint> = settings
+            .endpoints
+            .iter()
+            .map(|address| Endpoint {
+                label: address.to_string().into(),
+                address: address.clone(),
+                resolver: Resolver::new(address),
+            })
+            .collect();
+        let seats =
+            endpoints.iter().map(|_| Seat { inflight: 0, idle: Vec::new(), health: Health::new() }).collect();
+        Arc::new(Pool {
+            name: settings.name.as_str().into(),
+            protocol: protocol(&settings),
+            settings,
+            clock,
+            observer,
+            endpoints,
+            state: Mutex::new(State { seats, waiting: VecDeque::new(), turn: 0, closed: false }),
+        })
+    }
+
+    /// A seat on an endpoint that is not among `tried`; waits for one if all are taken. Cancel safe.
+    ///
+    /// # Errors
+    /// `NoHealthyEndpoint`, `QueueFull`, `QueueTimeout`.
+    pub(super) async fn acquire(self: &Arc<Self>, tried: &[usize]) -> Result<Lease, OriginError> {
+        if tried.len() >= self.endpoints.len() {
+            return Err(OriginError::NoHealthyEndpoint);
+        }
+        let waiter = {
+            let mut state = self.state.lock();
+            // Whoever waits already comes first.
+            let free = if state.waiting.is_empty() { self.choose(&mut state, tried) } else { None };
+            if let Some(endpoint) = free {
+                return Ok(Lease::new(self, endpoint));
+            }
+            let limit = self.settings.queue_length;
+            if state.waiting.len() >= limit {
+                state.waiting.retain(|waiter| !waiter.is_closed());
+            }
+            if state.waiting.len() >= limit {
+                return Err(OriginError::QueueFull { limit });
+            }
+            let (sender, waiter) = oneshot::channel();
+            state.waiting.push_back(sender);
+            waiter
+        };
+        // Where the head of the queue could be seated after all (it is empty but for us, or full of the
+        // dead), this seats it.
+        self.seat_the_waiting();
+        let timeout = self.settings.queue_timeout;
+        match tokio::time::timeout(timeout, waiter).await {
+            Ok(Ok(lease)) => Ok(lease),
+            // The sender goes only with the whole pool.
+            Ok(Err(_)) => Err(OriginError::NoHealthyEndpoint),
+            Err(_) => Err(OriginError::QueueTimeout { timeout }),
+        }
+    }
+
+    /// Chooses an endpoint and takes a seat there.
+    fn choose(&self, state: &mut State, tried: &[usize]) -> Option<usize> {
+        let now = self.clock.now();
+        let limit = self.settings.max_connections.max(1);
+        let count = state.seats.len();
+        let mut any_up = false;
+        let mut best: Option<(usize, usize)> = None;
+        let mut least_bad = None;
+        for endpoint in (0..count).map(|step| (state.turn + step) % count) {
+            if tried.contains(&endpoint) {
+                continue;
+            }
+            let seat = &state.seats[endpoint];
+            let up = seat.health.is_up(now);
+            any_up |= up;
+            if seat.inflight >= limit {
+                continue;
+            }
+            if !up {
+                let badness = seat.health.badness();
+                if least_bad.is_none_or(|(other, _)| badness < other) {
+                    least_bad = Some((badness, endpoint));
+                }
+                continue;
+            }
+            let weight = match self.settings.balance {
+                Balance::LeastInflight => seat.inflight,
+                Balance::RoundRobin => 0,
+            };
+            if best.is_none_or(|(other, _)| weight < other) {
+                best = Some((weight, endpoint));
+            }
+        }
+        // When all are down, the least bad one is asked all the same: it may be better than it looks, and
+        // refusing would make the outage certain.
+        let chosen = match best {
+            Some((_, endpoint)) => endpoint,
+            None if any_up => return None,
+            None => least_bad?.1,
+        };
+        state.turn = chosen + 1;
+        let seat = &mut state.seats[chosen];
+        seat.inflight += 1;
+        seat.health.chosen(now);
+        Some(chosen)
+    }
+
+    /// Gives free seats to those who wait, in order.
+    fn seat_the_waiting(self: &Arc<Self>) {
+        loop {
+            let (waiter, endpoint) = {
+                let mut state = self.state.lock();
+                while state.waiting.front().is_some_and(oneshot::Sender::is_closed) {
+                    state.waiting.pop_front();
+                }
+                if state.waiting.is_empty() {
+                    return;
+                }
+                let Some(endpoint) = self.choose(&mut state, &[]) else { return };
+                match state.waiting.pop_front() {
+                    Some(waiter) => (waiter, endpoint),
+                    None => return,
+                }
+            };
+            if let Err(refused) = waiter.send(Lease::new(self, endpoint)) {
+                // Gone in this moment. Its seat is freed here and not by the lease, which would come back
+                // into this function and nest as deep as the queue is long.
+                refused.forget();
+                self.state.lock().seats[endpoint].inflight -= 1;
+            }
+        }
+    }
+
+    /// Frees a seat.
+    pub(super) fn release(self: &Arc<Self>, endpoint: usize) {
+        let anybody_waits = {
+            let mut state = self.state.lock();
+            state.seats[endpoint].inflight -= 1;
+            !state.waiting.is_empty()
+        };
+        if anybody_waits {
+            self.seat_the_waiting();
+        }
+    }
+
+    /// An idle connection to `endpoint` that still lives.
+    pub(super) fn take_idle(&self, endpoint: usize) -> Option<Box<Link>> {
+        loop {
+            let idle = self.state.lock().seats[endpoint].idle.pop()?;
+            let mut link = idle.link;
+            let old = self.clock.now().since(idle.since) >= self.settings.idle_timeout;
+            if !old && link.settle() {
+                return Some(link);
+            }
+            self.closed(endpoint, if old { Closed::Idle } else { Closed::ByOrigin });
+        }
+    }
+
+    /// Keeps a connection whose exchange is over.
+    pub(super) fn keep(&self, endpoint: usize, link: Box<Link>) {
+        let since = self.clock.now();
+        let too_many = {
+            let mut state = self.state.lock();
+            let closed = state.closed;
+            let idle = &mut state.seats[endpoint].idle;
+            if closed {
+                Some(Closed::Shutdown)
+            } else if idle.len() >= self.settings.idle_connections {
+                Some(Closed::Surplus)
+            } else {
+                idle.push(Idle { link, since });
+                None
+            }
+        };
+        if let Some(why) = too_many {
+            self.closed(endpoint, why);
+        }
+    }
+
+    /// Closes idle connections that are too old, or that the origin has ended: it should not have to keep
+    /// half of them until we come back.
+    pub(super) fn sweep(&self) {
+        let now = self.clock.now();
+        for endpoint in 0..self.endpoints.len() {
+            let mut gone = Vec::new();
+            {
+                let mut state = self.state.lock();
+                let idle = &mut state.seats[endpoint].idle;
+                let mut index = 0;
+                while index < idle.len() {
+                    let old = now.since(idle[index].since) >= self.settings.idle_timeout;
+                    if old || !idle[index].link.settle() {
+                        let why = if old { Closed::Idle } else { Closed::ByOrigin };
+                        gone.push((idle.remove(index), why));
+                    } else {
+                        index += 1;
+                    }
+                }
+            }
+            for (idle, why) in gone {
+                drop(idle); // The socket is closed here, without the lock.
+                self.closed(endpoint, why);
+            }
+        }
+    }
+
+    /// Closes what is idle and keeps nothing from now on.
+    pub(super) fn shut(&self) {
+        let idle: Vec<usize> = {
+            let mut state = self.state.lock();
+            state.closed = true;
+            state.seats.iter_mut().map(|seat| std::mem::take(&mut seat.idle).len()).collect()
+        };
+        for (endpoint, count) in idle.into_iter().enumerate() {
+            (0..count).for_each(|_| self.closed(endpoint, Closed::Shutdown));
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> (Vec<EndpointSnapshot>, usize) {
+        let now = self.clock.now();
+        let state = self.state.lock();
+        let endpoints = self.endpoints.iter().zip(&state.seats).map(|(endpoint, seat)| EndpointSnapshot {
+            endpoint: Arc::clone(&endpoint.label),
+            healthy: seat.health.is_up(now),
+            inflight: seat.inflight,
+            idle: seat.idle.len(),
+            failures: seat.health.failures(),
+        });
+        (endpoints.collect(), state.waiting.iter().filter(|waiter| !waiter.is_closed()).count())
+    }
+
+    /// Tells an endpoint's health what happened.
+    pub(super) fn judge(
+        self: &Arc<Self>,
+        endpoint: usize,
+        event: impl FnOnce(&mut Health, Moment) -> Option<EndpointState>,
+    ) {
+        let now = self.clock.now();
+        let change = event(&mut self.state.lock().seats[endpoint].health, now);
+        if let Some(change) = change {
+            self.observer.endpoint_changed(&self.name, &self.endpoints[endpoint].label, change);
+            if change == EndpointState::Up {
+                self.seat_the_waiting();
+            }
+        }
+    }
+
+    /// Tells that a connection was given up.
+    pub(super) fn closed(&self, endpoint: usize, why: Closed) {
+        self.observer.connection_closed(&self.name, &self.endpoints[endpoint].label, why);
+    }
+}
