@@ -71,8 +71,11 @@ fn by_token(settings: &AdminSettings, headers: &HeaderMap) -> Result<Caller, Pro
         ));
     };
     // All of them are compared, so that the time does not tell which one came close.
-    let matching = settings.tokens.iter().filter(|token| token.secret.matches(offered));
-    matching.last().map(|token| Caller(token.name.clone())).ok_or_else(|| {
+    let matching = settings.tokens.iter().fold(None, |found, token| {
+        let matches = token.secret.matches(offered);
+        if matches { Some(token) } else { found }
+    });
+    matching.map(|token| Caller(token.name.clone())).ok_or_else(|| {
         Problem::new(
             StatusCode::UNAUTHORIZED,
             "the token is not one of the configuration's",

@@ -186,14 +186,20 @@ fn lines_that_the_disk_does_not_take_are_counted_as_lost() {
 
 /// An output that takes nothing until it is told to, and then keeps what it is given.
 #[derive(Clone, Default)]
-struct Gate(Arc<(parking_lot::Mutex<(bool, Vec<u8>)>, parking_lot::Condvar)>);
+struct Gate(Arc<Gated>);
+
+#[derive(Default)]
+struct Gated {
+    open: parking_lot::Mutex<bool>,
+    opened: parking_lot::Condvar,
+    taken: parking_lot::Mutex<Vec<u8>>,
+}
 
 impl std::io::Write for Gate {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let (state, opened) = &*self.0;
-        let mut state = state.lock();
-        opened.wait_while(&mut state, |(open, _)| !*open);
-        state.1.extend_from_slice(bytes);
+        let mut open = self.0.open.lock();
+        self.0.opened.wait_while(&mut open, |open| !*open);
+        self.0.taken.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -215,10 +221,10 @@ fn past_the_bound_lines_are_dropped_and_counted_and_nobody_waits_for_the_disk() 
     }
     let dropped = writer.dropped_lines();
     assert!(dropped > 0);
-    gate.0.0.lock().0 = true;
-    gate.0.1.notify_all();
+    *gate.0.open.lock() = true;
+    gate.0.opened.notify_all();
     writer.flush();
-    let written = gate.0.0.lock().1.clone();
+    let written = gate.0.taken.lock().clone();
     assert!(written.chunks(1000).all(|line| line.len() == 1000 && line[999] == b'\n'));
     assert_eq!(written.len() as u64 / 1000 + dropped, recorded);
 }
