@@ -1,0 +1,230 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::Moment;
+use crate::message::{CacheResult, Outcome};
+use crate::metrics::Finished;
+use crate::metrics::tests::{finished, outcome};
+
+fn json(finished: &Finished<'_>) -> String {
+    let mut line = Vec::new();
+    line::json(&mut line, finished);
+    String::from_utf8(line).unwrap()
+}
+
+fn text(finished: &Finished<'_>) -> String {
+    let mut line = Vec::new();
+    line::text(&mut line, finished);
+    String::from_utf8(line).unwrap()
+}
+
+fn log_to(path: &std::path::Path) -> AccessLog {
+    let destination = AccessLogDestination::File(path.to_owned());
+    AccessLog::open(&AccessLogSettings { destination, ..AccessLogSettings::default() }).unwrap()
+}
+
+#[test]
+fn a_json_line_has_its_fields_in_order_and_leaves_out_what_is_not_there() {
+    let plain = outcome(CacheResult::Hit);
+    assert_eq!(
+        json(&finished(&plain)),
+        concat!(
+            r#"{"time":"2026-11-20T21:10:22.123Z","id":"000000000000002a","peer":"127.0.0.1:4242","#,
+            r#""method":"GET","host":"example.com","target":"/","version":"1.1","status":200,"cache":"hit","#,
+            r#""detail":"fresh","bytes":10,"duration_us":80,"end":"complete"}"#,
+            "\n"
+        )
+    );
+    let failed = Outcome {
+        backend: Some("app".into()),
+        origin_wait: Some(Duration::from_millis(7)),
+        error: Some("it said \"no\"\nand left".into()),
+        ..outcome(CacheResult::Failed)
+    };
+    let line = json(&finished(&failed));
+    assert!(
+        line.ends_with(concat!(
+            r#","origin_wait_us":7000,"backend":"app","error":"it said \"no\"\nand left"}"#,
+            "\n"
+        )),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_text_line_reads_as_columns() {
+    let plain = outcome(CacheResult::Hit);
+    assert_eq!(
+        text(&finished(&plain)),
+        "2026-11-20T21:10:22.123Z hit         200 GET example.com / 10B 0.080ms 127.0.0.1:4242 \
+         id=000000000000002a detail=fresh\n"
+    );
+}
+
+#[test]
+fn a_target_that_is_not_utf_8_keeps_all_its_bytes_readable() {
+    let odd = Outcome { target: Bytes::from_static(b"/caf\xe9?a=%20"), ..outcome(CacheResult::Miss) };
+    assert!(json(&finished(&odd)).contains(r#""target":"/caf%E9?a=%20""#));
+    let utf8 = Outcome { target: "/café".into(), ..outcome(CacheResult::Miss) };
+    assert!(json(&finished(&utf8)).contains(r#""target":"/café""#));
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_request_contains_its_line_is_one_line_and_valid_json(
+        target in proptest::collection::vec(any::<u8>(), 0..200),
+        host in ".{0,40}",
+        error in proptest::option::of(".{0,60}"),
+        backend in proptest::option::of(".{0,10}"),
+        bytes in any::<u64>(),
+        millis in any::<u64>(),
+    ) {
+        let outcome = Outcome {
+            target: target.clone().into(),
+            host: host.clone().into(),
+            error: error.clone(),
+            backend: backend.clone().map(Into::into),
+            received: Moment::from_unix_millis(millis),
+            method: Method::from_bytes(b"PURGE!#$").unwrap(),
+            ..outcome(CacheResult::Pass)
+        };
+        let finished = Finished { body_bytes: bytes, ..finished(&outcome) };
+        let line = json(&finished);
+        prop_assert_eq!(line.find('\n'), Some(line.len() - 1));
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        prop_assert_eq!(read["host"].as_str().unwrap(), &*host);
+        prop_assert_eq!(read["error"].as_str(), error.as_deref());
+        prop_assert_eq!(read["bytes"].as_u64(), Some(bytes));
+        match String::from_utf8(target) {
+            Ok(target) => prop_assert_eq!(read["target"].as_str().unwrap(), target),
+            Err(_) => prop_assert!(read["target"].as_str().unwrap().is_ascii()),
+        }
+        let text = text(&finished);
+        prop_assert_eq!(text.find('\n'), Some(text.len() - 1));
+        prop_assert!(!text.trim_end_matches('\n').contains(|c: char| c.is_control()), "{:?}", text);
+    }
+
+    #[test]
+    fn a_timestamp_says_what_humantime_says(millis in 0u64..253_402_300_800_000) {
+        let moment = Moment::from_unix_millis(millis);
+        let plain = Outcome { received: moment, ..outcome(CacheResult::Hit) };
+        let expected = humantime::format_rfc3339_millis(moment.system_time()).to_string();
+        let line = text(&finished(&plain));
+        prop_assert_eq!(line.split(' ').next(), Some(&*expected));
+    }
+}
+
+#[test]
+fn all_lines_of_all_threads_are_in_the_file_once_the_log_is_flushed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let log = log_to(&path);
+    std::thread::scope(|scope| {
+        for _ in 0..5 {
+            scope.spawn(|| {
+                let plain = outcome(CacheResult::Hit);
+                (0..300).for_each(|_| log.record(&finished(&plain)));
+            });
+        }
+    });
+    log.flush();
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(written.lines().count(), 1500);
+    assert!(written.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+    assert_eq!(log.dropped_lines(), 0);
+}
+
+#[test]
+fn dropping_the_log_writes_what_was_recorded() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let log = log_to(&path);
+    let plain = outcome(CacheResult::Hit);
+    log.record(&finished(&plain));
+    drop(log.clone());
+    drop(log);
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn after_a_rename_and_a_reopen_lines_go_to_a_new_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, moved) = (directory.path().join("access.log"), directory.path().join("access.log.1"));
+    let log = log_to(&path);
+    let plain = outcome(CacheResult::Hit);
+    log.record(&finished(&plain));
+    log.flush();
+    std::fs::rename(&path, &moved).unwrap();
+    log.reopen().unwrap();
+    log.record(&finished(&plain));
+    log.record(&finished(&plain));
+    log.flush();
+    assert_eq!(std::fs::read_to_string(&moved).unwrap().lines().count(), 1);
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_says_so_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let destination = AccessLogDestination::File(directory.path().join("absent/access.log"));
+    assert!(AccessLog::open(&AccessLogSettings { destination, ..Default::default() }).is_err());
+}
+
+#[test]
+fn lines_that_the_disk_does_not_take_are_counted_as_lost() {
+    let full = std::path::Path::new("/dev/full");
+    let log = log_to(full);
+    let plain = outcome(CacheResult::Hit);
+    (0..7).for_each(|_| log.record(&finished(&plain)));
+    log.flush();
+    assert_eq!(log.dropped_lines(), 7);
+}
+
+/// An output that takes nothing until it is told to, and then keeps what it is given.
+#[derive(Clone, Default)]
+struct Gate(Arc<Gated>);
+
+#[derive(Default)]
+struct Gated {
+    open: parking_lot::Mutex<bool>,
+    opened: parking_lot::Condvar,
+    taken: parking_lot::Mutex<Vec<u8>>,
+}
+
+impl std::io::Write for Gate {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut open = self.0.open.lock();
+        self.0.opened.wait_while(&mut open, |open| !*open);
+        self.0.taken.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn past_the_bound_lines_are_dropped_and_counted_and_nobody_waits_for_the_disk() {
+    let gate = Gate::default();
+    let writer = Writer::start(Output::to(gate.clone()), 1).unwrap();
+    let (line, recorded) = ([b'a'; 999], 2000);
+    for _ in 0..recorded {
+        writer.append(|buffer| {
+            buffer.extend_from_slice(&line);
+            buffer.push(b'\n');
+        });
+    }
+    let dropped = writer.dropped_lines();
+    assert!(dropped > 0);
+    *gate.0.open.lock() = true;
+    gate.0.opened.notify_all();
+    writer.flush();
+    let written = gate.0.taken.lock().clone();
+    assert!(written.chunks(1000).all(|line| line.len() == 1000 && line[999] == b'\n'));
+    assert_eq!(written.len() as u64 / 1000 + dropped, recorded);
+}

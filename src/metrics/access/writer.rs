@@ -1,0 +1,251 @@
+//! The thread that writes the access log, and the bounded buffers between it and the requests.
+//!
+//! Not `tracing_appender::non_blocking`: that allocates each line, sends it through a channel shared by all
+//! cores, wakes a sleeping thread for a line and makes a system call of it (several microseconds of CPU a
+//! line when lines come one by one, where a whole hit costs six). Here a line is serialised into a buffer
+//! of its thread's own, and the writer takes all buffers at once, some times a second.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::metrics::sharded::Sharded;
+
+/// How long lines gather before they are written, unless a buffer gets half full before.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// How long [`Writer::flush`] waits for an output that takes nothing.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Room that a buffer keeps once it is empty; a burst's room beyond that is given back.
+const KEPT_CAPACITY: usize = 256 * 1024;
+
+/// Smallest bound of one buffer: some hundred lines.
+const SMALLEST_BOUND: usize = 64 * 1024;
+
+/// The buffers and the thread that empties them. Dropped, it writes out what it has and ends the thread.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    buffers: Sharded<Mutex<Vec<u8>>>,
+    /// The bound of each buffer, in bytes.
+    bound: usize,
+    /// Some buffer may have lines. Set by who appends, cleared by the writer before it looks.
+    pending: AtomicBool,
+    stop: AtomicBool,
+    dropped: AtomicU64,
+    flushes: Mutex<Flushes>,
+    flushed: Condvar,
+    /// The file's path and, after [`Writer::reopen`], the file that takes the present one's place.
+    path: Option<PathBuf>,
+    reopened: Mutex<Option<File>>,
+}
+
+#[derive(Default)]
+struct Flushes {
+    asked: u64,
+    done: u64,
+}
+
+/// What lines are written to.
+pub(super) struct Output {
+    sink: Box<dyn Write + Send>,
+    path: Option<PathBuf>,
+    /// The last write ended within a line.
+    torn: bool,
+    failing: bool,
+}
+
+impl Output {
+    pub(super) fn stdout() -> Self {
+        // Unlocked between batches, and flushed after each: `Stdout` keeps what follows the last newline.
+        Output { sink: Box::new(io::stdout()), path: None, torn: false, failing: false }
+    }
+
+    pub(super) fn file(path: PathBuf) -> io::Result<Self> {
+        let file = append_to(&path)?;
+        Ok(Output { sink: Box::new(file), path: Some(path), torn: false, failing: false })
+    }
+
+    #[cfg(test)]
+    pub(super) fn to(sink: impl Write + Send + 'static) -> Self {
+        Output { sink: Box::new(sink), path: None, torn: false, failing: false }
+    }
+
+    /// Writes a batch of whole lines; answers how many of them were lost.
+    fn write(&mut self, mut lines: &[u8]) -> u64 {
+        if self.torn && self.sink.write_all(b"\n").is_ok() {
+            self.torn = false;
+        }
+        let mut last = None;
+        while !lines.is_empty() {
+            match self.sink.write(lines) {
+                Ok(0) => return self.lost(lines, last, &io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    last = Some(lines[written - 1]);
+                    lines = &lines[written..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.lost(lines, last, &error),
+            }
+        }
+        if let Err(error) = self.sink.flush() {
+            return self.lost(lines, last, &error);
+        }
+        if std::mem::take(&mut self.failing) {
+            tracing::info!("the access log is being written again");
+        }
+        0
+    }
+
+    fn lost(&mut self, rest: &[u8], last: Option<u8>, error: &io::Error) -> u64 {
+        self.torn |= last.is_some_and(|byte| byte != b'\n');
+        // Once for each time that it begins to fail: a full disk must not fill the other log too.
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::error!(%error, "the access log cannot be written; its lines are dropped and counted");
+        }
+        memchr::memchr_iter(b'\n', rest).count() as u64
+    }
+}
+
+fn append_to(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+impl Writer {
+    /// Starts the thread. `buffer` bounds the bytes in all buffers together.
+    pub(super) fn start(output: Output, buffer: usize) -> io::Result<Self> {
+        let buffers: Sharded<Mutex<Vec<u8>>> = Sharded::new();
+        let bound = (buffer / buffers.all().count()).max(SMALLEST_BOUND);
+        let shared = Arc::new(Shared {
+            buffers,
+            bound,
+            pending: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+            flushes: Mutex::default(),
+            flushed: Condvar::new(),
+            path: output.path.clone(),
+            reopened: Mutex::default(),
+        });
+        let thread = std::thread::Builder::new().name("access-log".into()).spawn({
+            let shared = shared.clone();
+            move || shared.write_until_stopped(output)
+        })?;
+        Ok(Writer { shared, thread: Some(thread) })
+    }
+
+    /// Lets `line` append one whole line to this thread's buffer, or drops it if that is full.
+    pub(super) fn append(&self, line: impl FnOnce(&mut Vec<u8>)) {
+        let mut buffer = self.shared.buffers.mine().lock();
+        if buffer.len() >= self.shared.bound {
+            drop(buffer);
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        line(&mut buffer);
+        let half_full = buffer.len() > self.shared.bound / 2;
+        drop(buffer);
+        // Relaxed is enough: had the writer cleared `pending` and then found this buffer without the line,
+        // its unlocking of the buffer came before our locking, so we see `pending` cleared.
+        let asleep =
+            !self.shared.pending.load(Ordering::Relaxed) && !self.shared.pending.swap(true, Ordering::AcqRel);
+        if asleep || half_full {
+            self.wake();
+        }
+    }
+
+    pub(super) fn reopen(&self) -> io::Result<()> {
+        if let Some(path) = &self.shared.path {
+            let file = append_to(path)?;
+            *self.shared.reopened.lock() = Some(file);
+        }
+        Ok(())
+    }
+
+    pub(super) fn flush(&self) {
+        let mut flushes = self.shared.flushes.lock();
+        flushes.asked += 1;
+        let mine = flushes.asked;
+        self.wake();
+        let waiting = |flushes: &mut Flushes| flushes.done < mine;
+        self.shared.flushed.wait_while_for(&mut flushes, waiting, FLUSH_PATIENCE);
+    }
+
+    pub(super) fn dropped_lines(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            // An error is the thread's panic, which was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn write_until_stopped(&self, mut output: Output) {
+        let mut batch = Vec::new();
+        loop {
+            let stop = self.stop.load(Ordering::Acquire);
+            let asked = {
+                let flushes = self.flushes.lock();
+                (flushes.asked > flushes.done).then_some(flushes.asked)
+            };
+            let pending = self.pending.swap(false, Ordering::AcqRel);
+            if !(pending || stop || asked.is_some()) {
+                std::thread::park();
+                continue;
+            }
+            if !stop && asked.is_none() {
+                // Woken before by a buffer that fills, a flush or the end.
+                std::thread::park_timeout(GATHER);
+            }
+            self.write_all(&mut output, &mut batch);
+            if let Some(asked) = asked {
+                self.flushes.lock().done = asked;
+                self.flushed.notify_all();
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    fn write_all(&self, output: &mut Output, batch: &mut Vec<u8>) {
+        if let Some(file) = self.reopened.lock().take() {
+            output.sink = Box::new(file);
+            output.torn = false;
+        }
+        for buffer in self.buffers.all() {
+            // The emptied batch goes back in exchange: no allocation while the load is steady.
+            std::mem::swap(&mut *buffer.lock(), batch);
+            if !batch.is_empty() {
+                let lost = output.write(batch);
+                self.dropped.fetch_add(lost, Ordering::Relaxed);
+            }
+            batch.clear();
+            batch.shrink_to(KEPT_CAPACITY);
+        }
+    }
+}

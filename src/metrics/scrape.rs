@@ -1,0 +1,125 @@
+//! Values that others keep and that are asked for only when the metrics are read.
+
+use prometheus::{IntCounter, IntGauge, IntGaugeVec};
+
+use super::catalogue::Declare;
+
+/// Fills in [`Gauges`] when the metrics are read.
+pub(super) type ScrapeHook = Box<dyn Fn(&Gauges) + Send + Sync>;
+
+/// The gauges that a hook given to [`Metrics::on_scrape`](super::Metrics::on_scrape) fills in.
+pub struct Gauges {
+    stored_responses: IntGauge,
+    stored_bytes: IntGauge,
+    memory_limit: IntGauge,
+    flights: IntGauge,
+    ledger_head: IntGauge,
+    ledger_entries: IntGauge,
+    ledger_swept: IntGauge,
+    ready: IntGauge,
+    origin_connections: IntGaugeVec,
+    endpoints: IntGaugeVec,
+    log_lines_dropped: IntCounter,
+}
+
+impl Gauges {
+    pub(super) fn declare(declare: &Declare) -> Self {
+        Gauges {
+            stored_responses: declare
+                .gauge("larder_stored_responses", "Responses in the store, each variant counted."),
+            stored_bytes: declare.gauge(
+                "larder_stored_bytes",
+                "Memory charged for stored responses: bodies, fields, keys and overhead.",
+            ),
+            memory_limit: declare.gauge("larder_memory_limit_bytes", "The ceiling cache.memory."),
+            flights: declare.gauge("larder_flights", "Origin requests under way that others may join."),
+            ledger_head: declare.gauge("larder_ledger_head", "Sequence number of the newest invalidation."),
+            ledger_entries: declare
+                .gauge("larder_ledger_entries", "Invalidations that some stored response may still lack."),
+            ledger_swept: declare.gauge(
+                "larder_ledger_swept",
+                "Sequence number up to which every stored response has been judged.",
+            ),
+            ready: declare.gauge("larder_ready", "1 while /readyz answers 200, else 0."),
+            origin_connections: declare.gauges(
+                "larder_origin_connections",
+                "Connections to an origin open now: active while a request is on them, idle otherwise.",
+                &["backend", "state"],
+            ),
+            endpoints: declare.gauges(
+                "larder_backend_endpoints",
+                "Endpoints of a backend, by whether requests may go to them now.",
+                &["backend", "state"],
+            ),
+            log_lines_dropped: declare.counter(
+                "larder_log_lines_dropped_total",
+                "Access log lines lost: the buffer was full or the file could not be written.",
+            ),
+        }
+    }
+
+    /// Stored responses, each variant counted.
+    pub fn stored_responses(&self, count: u64) {
+        set(&self.stored_responses, count);
+    }
+
+    /// Memory charged for stored responses, in bytes.
+    pub fn stored_bytes(&self, bytes: u64) {
+        set(&self.stored_bytes, bytes);
+    }
+
+    /// The store's ceiling, in bytes.
+    pub fn memory_limit_bytes(&self, bytes: u64) {
+        set(&self.memory_limit, bytes);
+    }
+
+    /// Origin requests under way that others may join.
+    pub fn flights(&self, count: u64) {
+        set(&self.flights, count);
+    }
+
+    /// The ledger: the newest sequence number, the entries held, and up to where all has been judged.
+    pub fn ledger(&self, head: u64, entries: u64, swept: u64) {
+        set(&self.ledger_head, head);
+        set(&self.ledger_entries, entries);
+        set(&self.ledger_swept, swept);
+    }
+
+    /// Whether requests may be sent to this Larder.
+    pub fn ready(&self, ready: bool) {
+        self.ready.set(i64::from(ready));
+    }
+
+    /// Connections to a backend's origins that are open now.
+    pub fn origin_connections(&self, backend: &str, active: u64, idle: u64) {
+        set(&self.origin_connections.with_label_values(&[backend, "active"]), active);
+        set(&self.origin_connections.with_label_values(&[backend, "idle"]), idle);
+    }
+
+    /// How many of a backend's endpoints requests may go to now, and how many not.
+    pub fn endpoints(&self, backend: &str, usable: u64, unusable: u64) {
+        set(&self.endpoints.with_label_values(&[backend, "usable"]), usable);
+        set(&self.endpoints.with_label_values(&[backend, "unusable"]), unusable);
+    }
+
+    /// Access log lines lost so far.
+    pub fn log_lines_dropped(&self, total: u64) {
+        raise(&self.log_lines_dropped, total);
+    }
+
+    /// Removes what is labelled by backend: a backend that the configuration no longer has is not shown.
+    pub(super) fn forget_backends(&self) {
+        self.origin_connections.reset();
+        self.endpoints.reset();
+    }
+}
+
+fn set(gauge: &IntGauge, value: u64) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
+/// Brings a counter up to a total that is counted elsewhere. Scrapes come one after the other, so
+/// nobody adds in between.
+fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}

@@ -1,0 +1,424 @@
+//! The admin interface over real sockets, before operations that only remember what they were asked.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, StatusCode, Version};
+use larder::admin::*;
+use larder::clock::Moment;
+use larder::message::{CacheResult, Outcome, Peer, RequestId};
+use larder::metrics::{Ending, Finished, Metrics, PurgeMode};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Operations that remember what they were asked.
+struct Fake {
+    state: Mutex<ReadyState>,
+    purges: Mutex<Vec<PurgeRequest>>,
+    /// How often progress must be looked at until the sweep is done.
+    looks_left: AtomicU64,
+}
+
+impl Operations for Fake {
+    fn ready(&self) -> Readiness {
+        Readiness {
+            state: *self.state.lock().unwrap(),
+            warnings: vec!["backend app: no endpoint answers".into()],
+        }
+    }
+
+    fn stat(&self) -> Snapshot {
+        Snapshot {
+            uptime_seconds: 7,
+            store: StoreStat { responses: 3, bytes: 4096, memory_limit_bytes: 1 << 20 },
+            ..Snapshot::default()
+        }
+    }
+
+    fn purge(&self, request: PurgeRequest) -> Result<PurgeReceipt, PurgeRefusal> {
+        if let Some(expression) = &request.expression {
+            let error = format!("{expression:?} is not an expression");
+            return Err(PurgeRefusal::Invalid { error, hint: "see the manual".into() });
+        }
+        let mut purges = self.purges.lock().unwrap();
+        purges.push(request);
+        let sequence = purges.len() as u64;
+        Ok(PurgeReceipt { id: format!("p{sequence}"), sequence, matched: 0 })
+    }
+
+    fn purge_progress(&self, _: &PurgeReceipt) -> PurgeProgress {
+        match self.looks_left.load(SeqCst) {
+            0 => PurgeProgress { matched: 5, complete: true },
+            left => {
+                self.looks_left.store(left - 1, SeqCst);
+                PurgeProgress { matched: 2, complete: false }
+            }
+        }
+    }
+
+    fn purges(&self, limit: usize) -> Vec<PurgeRecord> {
+        let record = |sequence| PurgeRecord {
+            sequence,
+            at: Moment::from_unix_secs(1_795_209_022),
+            by: "ci".into(),
+            kind: "tag",
+            soft: true,
+            what: "news".into(),
+            matched: 1,
+        };
+        (1..=9).rev().take(limit).map(record).collect()
+    }
+
+    fn inspect(&self, url: &str) -> Result<Inspection, InspectRefusal> {
+        match url.strip_prefix("http://") {
+            Some(_) => Ok(Inspection { url: url.into(), ledger_head: 4, variants: Vec::new() }),
+            None => Err(InspectRefusal { error: "not a URL".into(), hint: "begin with http://".into() }),
+        }
+    }
+}
+
+/// An admin interface on a port of its own.
+struct Admin {
+    address: AdminAddress,
+    fake: Arc<Fake>,
+    metrics: Arc<Metrics>,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+impl Admin {
+    async fn start(settings: AdminSettings) -> Admin {
+        Admin::start_at(&"127.0.0.1:0".parse().unwrap(), settings).await
+    }
+
+    async fn start_at(address: &AdminAddress, settings: AdminSettings) -> Admin {
+        let listener = bind(address).await.unwrap();
+        let address = listener.address().unwrap();
+        let fake = Arc::new(Fake {
+            state: Mutex::new(ReadyState::Serving),
+            purges: Mutex::default(),
+            looks_left: AtomicU64::new(0),
+        });
+        let metrics = Arc::new(Metrics::new());
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(serve(vec![listener], fake.clone(), metrics.clone(), settings, async {
+            let _ = stopped.await;
+        }));
+        Admin { address, fake, metrics, stop: Some(stop), served }
+    }
+
+    fn tcp(&self) -> SocketAddr {
+        match &self.address {
+            AdminAddress::Tcp(address) => *address,
+            AdminAddress::Unix(path) => panic!("{path:?} is no TCP address"),
+        }
+    }
+
+    async fn get(&self, target: &str) -> Answer {
+        self.ask(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await
+    }
+
+    async fn purge(&self, body: &str) -> Answer {
+        self.post("Content-Type: application/json\r\n", body).await
+    }
+
+    async fn post(&self, fields: &str, body: &str) -> Answer {
+        let length = body.len();
+        self.ask(&format!(
+            "POST /v1/purge HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\
+             Content-Length: {length}\r\n\r\n{body}"
+        ))
+        .await
+    }
+
+    async fn ask(&self, request: &str) -> Answer {
+        let mut answer = Vec::new();
+        match &self.address {
+            AdminAddress::Tcp(address) => {
+                exchange(TcpStream::connect(address).await.unwrap(), request, &mut answer).await;
+            }
+            AdminAddress::Unix(path) => {
+                exchange(UnixStream::connect(path).await.unwrap(), request, &mut answer).await;
+            }
+        }
+        Answer::read(&String::from_utf8(answer).unwrap())
+    }
+}
+
+/// One request and its answer. A refusal may come, and the connection be reset, before all was sent: what
+/// matters is that the answer came.
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str, answer: &mut Vec<u8>) {
+    let _ = stream.write_all(request.as_bytes()).await;
+    let _ = stream.read_to_end(answer).await;
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn read(text: &str) -> Answer {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head: head.to_lowercase(), body: body.into() }
+    }
+
+    fn json(&self) -> Value {
+        assert!(self.head.contains("content-type: application/json"), "{}", self.head);
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+fn with_token() -> AdminSettings {
+    let token = AdminToken { name: "ci".into(), secret: Secret::new("s3cret") };
+    AdminSettings { tokens: vec![token], ..AdminSettings::default() }
+}
+
+#[tokio::test]
+async fn readiness_goes_off_while_draining_and_health_stays_on() {
+    let admin = Admin::start(AdminSettings::default()).await;
+    for (state, status, reasons) in
+        [(ReadyState::Starting, 503, 1), (ReadyState::Serving, 200, 0), (ReadyState::Draining, 503, 1)]
+    {
+        *admin.fake.state.lock().unwrap() = state;
+        let answer = admin.get("/readyz").await;
+        assert_eq!(answer.status, status, "{state:?}");
+        let body = answer.json();
+        assert_eq!(body["ready"], json!(status == 200));
+        assert_eq!(body["reasons"].as_array().unwrap().len(), reasons);
+        assert_eq!(body["warnings"][0], "backend app: no endpoint answers");
+        let health = admin.get("/healthz").await;
+        assert_eq!((health.status, &*health.body), (200, "ok\n"));
+    }
+}
+
+#[tokio::test]
+async fn an_idle_server_s_metrics_are_exact() {
+    let admin = Admin::start(AdminSettings::default()).await;
+    let snapshot = admin.fake.stat();
+    admin.metrics.on_scrape(move |gauges| snapshot.fill(gauges));
+    let outcome = Outcome {
+        request_id: RequestId(1),
+        result: CacheResult::Hit,
+        detail: "fresh",
+        backend: None,
+        method: Method::GET,
+        host: "example.com".into(),
+        target: Bytes::from_static(b"/"),
+        version: Version::HTTP_11,
+        peer: Peer::Unix,
+        received: Moment::EPOCH,
+        origin_wait: None,
+        error: None,
+    };
+    for _ in 0..123 {
+        admin.metrics.request_finished(&Finished {
+            outcome: &outcome,
+            status: StatusCode::OK,
+            body_bytes: 1024,
+            duration: Duration::from_micros(30),
+            ending: Ending::Complete,
+        });
+    }
+    let answer = admin.get("/metrics").await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.head.contains("content-type: text/plain; version=0.0.4"), "{}", answer.head);
+    for line in [
+        "larder_requests_total{result=\"hit\"} 123",
+        "larder_response_bytes_total 125952",
+        "larder_request_duration_seconds_bucket{result=\"hit\",le=\"0.0001\"} 123",
+        "larder_stored_responses 3",
+        "larder_memory_limit_bytes 1048576",
+    ] {
+        assert!(answer.body.lines().any(|found| found == line), "no {line} in\n{}", answer.body);
+    }
+    let stat = admin.get("/v1/stat").await.json();
+    assert_eq!(stat["requests"]["hit"], 123);
+    assert_eq!(stat["hit_ratio"], 1.0);
+    assert_eq!(stat["uptime_seconds"], 7);
+    assert_eq!(stat["store"]["bytes"], 4096);
+    assert_eq!(stat["evictions"]["size"], 0);
+}
+
+#[tokio::test]
+async fn a_purge_reaches_the_operations_as_it_was_asked_for() {
+    let admin = Admin::start(AdminSettings::default()).await;
+    let body = json!({
+        "urls": ["http://a/1", "http://a/2"], "any_query": true, "tags": ["news"], "prefixes": ["http://a/b/"],
+        "hosts": ["b"], "soft": true, "refetch": true,
+    });
+    let answer = admin.purge(&body.to_string()).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.json(), json!({"id": "p1", "sequence": 1, "matched": 5, "complete": true}));
+    let asked = admin.fake.purges.lock().unwrap().pop().unwrap();
+    assert!(asked.by.starts_with("127.0.0.1:"), "{}", asked.by);
+    let expected = PurgeRequest {
+        urls: vec!["http://a/1".into(), "http://a/2".into()],
+        any_query: true,
+        tags: vec!["news".into()],
+        prefixes: vec!["http://a/b/".into()],
+        hosts: vec!["b".into()],
+        expression: None,
+        everything: false,
+        mode: PurgeMode::Soft,
+        refetch: true,
+        by: asked.by.clone(),
+    };
+    assert_eq!(asked, expected);
+}
+
+#[tokio::test]
+async fn a_purge_waits_for_the_sweep_only_when_asked_to() {
+    let admin = Admin::start(AdminSettings::default()).await;
+    admin.fake.looks_left.store(3, SeqCst);
+    let answer = admin.purge(r#"{"tags": ["a"]}"#).await.json();
+    assert_eq!((&answer["matched"], &answer["complete"]), (&json!(2), &json!(false)));
+    let answer = admin.purge(r#"{"tags": ["a"], "wait": "1h"}"#).await.json();
+    assert_eq!((&answer["matched"], &answer["complete"]), (&json!(5), &json!(true)));
+}
+
+#[tokio::test]
+async fn a_wait_ends_at_its_bound_and_says_that_the_sweep_goes_on() {
+    let settings = AdminSettings { longest_wait: Duration::from_millis(30), ..AdminSettings::default() };
+    let admin = Admin::start(settings).await;
+    admin.fake.looks_left.store(u64::MAX, SeqCst);
+    let answer = admin.purge(r#"{"everything": true, "wait": "1h"}"#).await.json();
+    assert_eq!(answer["complete"], json!(false));
+}
+
+#[tokio::test]
+async fn every_refusal_says_what_is_wrong_and_what_to_do() {
+    let admin = Admin::start(AdminSettings { body_limit: 4096, ..AdminSettings::default() }).await;
+    let large = json!({"tags": vec!["tag"; 4096]}).to_string();
+    let json_type = "Content-Type: application/json\r\n";
+    let delete = "DELETE /v1/purge HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let rebound = "GET /v1/stat HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    for (answer, status, words) in [
+        (admin.purge(r#"{"tag": ["a"]}"#).await, 400, "unknown field `tag`"),
+        (admin.purge(r#"{"expression": "((("}"#).await, 400, "is not an expression"),
+        (admin.purge(r#"{"tags": ["a"], "wait": "soon"}"#).await, 400, "span of time"),
+        (admin.post(json_type, &large).await, 413, "larger than 4096 bytes"),
+        (admin.post("Content-Type: text/plain\r\n", r#"{"tags": ["a"]}"#).await, 415, "JSON"),
+        (admin.get("/v1/inspect?url=ftp://a/").await, 400, "not a URL"),
+        (admin.get("/v1/inspect").await, 400, "url"),
+        (admin.get("/v1/purges?limit=all").await, 400, "limit"),
+        (admin.get("/v2/purge").await, 404, "nothing here"),
+        (admin.ask(delete).await, 405, "method"),
+        (admin.ask(rebound).await, 421, "evil.example"),
+    ] {
+        assert_eq!(answer.status, status, "{}", answer.body);
+        let body = answer.json();
+        assert!(body["error"].as_str().unwrap().contains(words), "{body}");
+        assert!(!body["hint"].as_str().unwrap().is_empty());
+    }
+    assert!(admin.fake.purges.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn with_tokens_v1_needs_one_and_health_and_metrics_do_not() {
+    let admin = Admin::start(with_token()).await;
+    for open in ["/", "/metrics", "/healthz", "/readyz"] {
+        assert_eq!(admin.get(open).await.status, 200, "{open}");
+    }
+    for guarded in ["/v1/stat", "/v1/purges", "/v1/inspect?url=http://a/"] {
+        let answer = admin.get(guarded).await;
+        assert_eq!(answer.status, 401, "{guarded}");
+        assert!(answer.head.contains("www-authenticate: bearer"), "{}", answer.head);
+    }
+    let json_type = "Content-Type: application/json\r\n";
+    let wrong = format!("{json_type}Authorization: Bearer s3cre\r\n");
+    assert_eq!(admin.post(&wrong, r#"{"everything": true}"#).await.status, 401);
+    assert!(admin.fake.purges.lock().unwrap().is_empty());
+    let right = format!("{json_type}Authorization: Bearer s3cret\r\n");
+    assert_eq!(admin.post(&right, r#"{"everything": true}"#).await.status, 200);
+    assert_eq!(admin.fake.purges.lock().unwrap()[0].by, "ci");
+}
+
+#[tokio::test]
+async fn purges_and_inspections_are_listed() {
+    let admin = Admin::start(AdminSettings::default()).await;
+    let purges = admin.get("/v1/purges?limit=2").await.json();
+    assert_eq!(purges["purges"].as_array().unwrap().len(), 2);
+    let first = json!({"sequence": 9, "at": "2026-11-20T21:10:22.000Z", "by": "ci", "kind": "tag", "soft": true,
+                       "what": "news", "matched": 1});
+    assert_eq!(purges["purges"][0], first);
+    let inspection = admin.get("/v1/inspect?url=http%3A%2F%2Fa%2F%3Fb").await.json();
+    assert_eq!(inspection, json!({"url": "http://a/?b", "ledger_head": 4, "variants": []}));
+}
+
+#[tokio::test]
+async fn the_index_lists_what_is_there_and_no_page_may_frame_it() {
+    let admin = Admin::start(AdminSettings::default()).await;
+    let index = admin.get("/").await;
+    assert!(index.head.contains("content-type: text/html"));
+    assert!(index.head.contains("frame-ancestors 'none'"));
+    for path in ["/metrics", "/healthz", "/readyz", "/v1/stat", "/v1/purge", "/v1/purges", "/v1/inspect"] {
+        assert!(index.body.contains(path), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn over_a_unix_socket_the_caller_is_known_by_its_user() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("admin.sock");
+    let admin = Admin::start_at(&AdminAddress::Unix(path.clone()), AdminSettings::default()).await;
+    assert_eq!(admin.purge(r#"{"hosts": ["a"]}"#).await.status, 200);
+    let by = admin.fake.purges.lock().unwrap()[0].by.clone();
+    assert!(by.starts_with("unix uid "), "{by}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o660);
+}
+
+#[tokio::test]
+async fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("admin.sock");
+    let address = AdminAddress::Unix(path.clone());
+    drop(bind(&address).await.unwrap());
+    assert!(path.exists());
+    let listener = bind(&address).await.unwrap();
+    let error = bind(&address).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    drop(listener);
+    let file = directory.path().join("precious");
+    std::fs::write(&file, "kept").unwrap();
+    assert!(bind(&AdminAddress::Unix(file.clone())).await.is_err());
+    assert_eq!(std::fs::read_to_string(Path::new(&file)).unwrap(), "kept");
+}
+
+#[tokio::test]
+async fn it_stops_when_told_to_though_a_connection_is_left_open() {
+    let mut admin = Admin::start(AdminSettings::default()).await;
+    let mut idle = TcpStream::connect(admin.tcp()).await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    admin.stop.take().unwrap().send(()).unwrap();
+    admin.served.await.unwrap().unwrap();
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_closed_and_its_place_given_to_the_next() {
+    let settings =
+        AdminSettings { connections: 1, idle_timeout: Duration::from_millis(40), ..AdminSettings::default() };
+    let admin = Admin::start(settings).await;
+    let mut silent = TcpStream::connect(admin.tcp()).await.unwrap();
+    silent.write_all(b"GET /healthz HT").await.unwrap();
+    // Accepted only after the silent one, which holds the only place, is gone.
+    assert_eq!(admin.get("/healthz").await.status, 200);
+    let mut rest = Vec::new();
+    let _ = silent.read_to_end(&mut rest).await;
+}
