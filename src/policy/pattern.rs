@@ -60,7 +60,8 @@ impl HostPattern {
             HostKind::Any
         } else if literal_ip6 || !is_glob(&written) {
             HostKind::Exact
-        } else if let Some(rest) = written.strip_prefix('*').filter(|rest| rest.starts_with('.') && !is_glob(rest))
+        } else if let Some(rest) =
+            written.strip_prefix('*').filter(|rest| rest.starts_with('.') && !is_glob(rest))
         {
             HostKind::OneLabelBefore(rest.to_string())
         } else {
@@ -204,16 +205,13 @@ impl NamePattern {
     pub fn matches(&self, name: &[u8]) -> bool {
         let mut pieces = self.0.as_bytes().split(|byte| *byte == b'*');
         let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else { return false };
-        let mut pieces: Vec<&[u8]> = match pieces.next() {
-            None => return rest.is_empty(),
-            Some(only) => std::iter::once(only).chain(pieces).collect(),
-        };
-        let last = pieces.pop().unwrap_or_default();
-        for piece in pieces {
-            match memchr::memmem::find(rest, piece) {
-                Some(at) => rest = &rest[at + piece.len()..],
+        let Some(mut last) = pieces.next() else { return rest.is_empty() };
+        for next in pieces {
+            match memchr::memmem::find(rest, last) {
+                Some(at) => rest = &rest[at + last.len()..],
                 None => return false,
             }
+            last = next;
         }
         rest.ends_with(last)
     }

@@ -141,10 +141,7 @@ impl Routes {
 
     /// All routes with their conditions, in order; the last one, without conditions, takes the rest.
     pub fn iter(&self) -> impl Iterator<Item = (Option<&Match>, &Route)> {
-        self.rules
-            .iter()
-            .map(|(when, route)| (Some(when), route))
-            .chain(std::iter::once((None, &self.rest)))
+        self.rules.iter().map(|(when, route)| (Some(when), route)).chain(std::iter::once((None, &self.rest)))
     }
 }
 

@@ -1,0 +1,375 @@
+//! The settings of each room: one record each, from which the reference page is made.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+use ipnet::IpNet;
+
+use super::address::Endpoint;
+use super::check;
+use super::problem::Fault;
+use super::section::{section, words};
+use super::units::{Amount, Size};
+use super::value::Text;
+use crate::policy::ClientDirectives;
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+section! {
+    /// What is kept in memory, and for how long. What the origin says (`Cache-Control`, `Expires`) counts
+    /// first; these settings say what holds where it is silent, and how much room there is.
+    pub struct Cache {
+        /// The ceiling for all that grows with traffic: stored responses with their fields, keys and
+        /// index, and bodies on their way. A size, or a share of the memory that the cgroup, or else the
+        /// host, has. Left out, it is 1GiB, but never more than half of that memory.
+        pub memory: Amount = Amount::Bytes(Size::gib(1)) => check::memory,
+        /// The largest response that is stored, fields included; a size, or a share of `memory`. A larger
+        /// one is streamed to those who ask for it, and not kept.
+        pub max_object: Amount = Amount::Share(1250),
+        /// How long a response is fresh about which the origin says nothing at all. Left out, such a
+        /// response is fresh by heuristic where RFC 9111 §4.2.2 allows that.
+        pub default_ttl: Option<Duration> = None,
+        /// The share of the time since `Last-Modified` for which a response without explicit freshness is
+        /// taken to be fresh (RFC 9111 §4.2.2). 0 turns heuristics off.
+        pub heuristic_fraction: f64 = 0.1 => check::fraction,
+        /// The longest freshness that the heuristic gives.
+        pub heuristic_max: Duration = seconds(86_400),
+        /// For how long a stale response is served while a fresh one is fetched (RFC 5861 §3), where the
+        /// origin does not say.
+        pub stale_while_revalidate: Duration = seconds(10),
+        /// For how long a stale response is served in place of an error (RFC 5861 §4), where the origin
+        /// does not say.
+        pub stale_if_error: Duration = seconds(3600),
+        /// For how long a response with a validator is kept beyond all stale windows, so that it can be
+        /// revalidated (`304`) rather than fetched anew.
+        pub keep: Duration = seconds(3600),
+        /// Whether a request's own `Cache-Control` is obeyed. `ignore` is the default: otherwise any
+        /// client could send all its requests through to the origin.
+        pub client_directives: ClientDirectives = ClientDirectives::Ignore,
+        /// The response fields that replace `Cache-Control` for this cache, the most specific first
+        /// (RFC 9213).
+        pub targeted: Vec<HeaderName> = vec![HeaderName::from_static("cdn-cache-control")],
+        /// Whether `Surrogate-Control` from the origin counts, after the `targeted` fields and before
+        /// `Cache-Control`.
+        pub surrogate_control: bool = true,
+        /// What is done with a response that sets a cookie.
+        pub set_cookie: SetCookie = SetCookie::Refuse,
+        /// For how long it is remembered that a key's responses cannot be stored, so that its requests do
+        /// not wait for one another.
+        pub hit_for_miss_ttl: Duration = seconds(120),
+        /// How many such keys are remembered.
+        pub hit_for_miss_entries: usize = 10_000,
+        /// How many responses one URL may have side by side (`Vary`); past that the oldest goes.
+        pub max_variants: usize = 64 => check::at_least_one,
+        /// The response fields that carry tags to purge by.
+        pub tag_fields: Vec<HeaderName> = TAG_FIELDS.iter().map(|name| HeaderName::from_static(name)).collect(),
+        /// Whether the `tag_fields` are taken out of what clients see.
+        pub strip_tags: bool = true,
+        /// Whether responses carry `Cache-Status` (RFC 9211).
+        pub cache_status: CacheStatus = CacheStatus::Full,
+        /// How long a request waits for the head of a response that another one is fetching already,
+        /// before it asks the origin itself.
+        pub follower_wait: Duration = seconds(5),
+        /// How much of a body that is not stored is held while the slowest of its readers catches up.
+        pub window: Size = Size::mib(1) => |size| check::size_between(*size, Size::kib(64), Size::gib(1)),
+        /// How many purges are remembered before those that are done with are swept out.
+        pub ledger_entries: usize = 100_000 => check::at_least_one,
+        /// Whether `Accept-Encoding` is put in a normal form before variants are chosen by it.
+        pub normalise_accept_encoding: bool = true,
+        /// Whether `Accept-Language` is put in a normal form before variants are chosen by it.
+        pub normalise_accept_language: bool = true,
+    }
+}
+
+const TAG_FIELDS: [&str; 7] = [
+    "surrogate-key",
+    "xkey",
+    "cache-tag",
+    "x-cache-tags",
+    "x-magento-tags",
+    "edge-cache-tag",
+    "cache-groups",
+];
+
+words! {
+    /// What is done with a response that sets a cookie.
+    pub enum SetCookie as "choice" {
+        /// It is delivered and not stored: the cookie is one client's.
+        Refuse = "refuse",
+        /// It may be stored, without the cookie; only the client that caused the fetch gets it.
+        Strip = "strip",
+        /// It may be stored with the cookie, as RFC 9111 §7.3 allows. Everyone gets the same cookie.
+        Store = "store",
+    }
+}
+
+words! {
+    /// Whether responses say how the cache handled them.
+    pub enum CacheStatus as "choice" {
+        /// On every response, with the reason.
+        Full = "full",
+        /// Never; members that an origin sent are passed on.
+        Off = "off",
+    }
+}
+
+words! {@text ClientDirectives as "choice" {
+    /// They change nothing.
+    Ignore = "ignore",
+    /// They are obeyed (RFC 9111 §5.2.1).
+    Honour = "honour",
+}}
+
+section! {
+    /// What a client may ask for, and how much time it may take. Each limit has its own answer (408, 413,
+    /// 414, 431), after which the connection is closed.
+    pub struct Limits {
+        /// The head of a request: request line and fields together (431).
+        pub head_bytes: Size = Size::kib(32) => check::head_size,
+        /// The number of field lines of a request (431).
+        pub head_fields: usize = 100 => |number| check::between(*number, 1, 10_000),
+        /// The request target (414).
+        pub target_bytes: Size = Size::kib(16) => |size| check::size_between(*size, Size(64), Size::mib(16)),
+        /// How long a request's head may take from its first byte to its last (408).
+        pub head_timeout: Duration = seconds(10) => check::some_time,
+        /// How long a client may send nothing within a body (408).
+        pub body_idle_timeout: Duration = seconds(30) => check::some_time,
+        /// How long a connection stays open between two requests.
+        pub keep_alive_timeout: Duration = seconds(60) => check::some_time,
+        /// How long a client may take nothing of a response before the connection is cut.
+        pub write_timeout: Duration = seconds(30) => check::some_time,
+        /// The largest request body (413). It is streamed, never held as a whole.
+        pub body_bytes: Size = Size::gib(1),
+        /// How many client connections are open at a time; more wait in the kernel's queue.
+        pub connections: usize = 10_000 => check::at_least_one,
+        /// The number of trailer fields.
+        pub trailer_fields: usize = 32,
+        /// All trailer fields together.
+        pub trailer_bytes: Size = Size::kib(8),
+        /// How many requests are read ahead on one connection while the first is being answered.
+        pub pipelined: usize = 16 => check::at_least_one,
+        /// How many ranges one request may name; with more it gets the whole response.
+        pub ranges: usize = 32 => check::at_least_one,
+    }
+}
+
+section! {
+    /// A backend is a pool of endpoints that all give the same answers; `NAME` is yours to choose. What no
+    /// route takes goes to the backend named `default`, or to the only one there is.
+    pub struct Backend {
+        /// The addresses: `http://host[:port]` or `unix:/path`. Required.
+        pub endpoints: Vec<Endpoint> = Vec::new() => |endpoints| match endpoints.is_empty() {
+            true => Err(Fault::new("a backend has at least one endpoint")),
+            false => Ok(()),
+        },
+        /// Which endpoint a request goes to.
+        pub balance: Balance = Balance::LeastInflight,
+        /// How long connecting may take.
+        pub connect_timeout: Duration = seconds(2) => check::some_time,
+        /// How long an endpoint may take until its response begins.
+        pub first_byte_timeout: Duration = seconds(60) => check::some_time,
+        /// How long an endpoint may send nothing within a response.
+        pub between_bytes_timeout: Duration = seconds(30) => check::some_time,
+        /// How many requests one endpoint is given at a time; more wait for `queue_timeout`.
+        pub max_connections: usize = 256 => check::at_least_one,
+        /// How long a request waits for an endpoint that has room (then 503).
+        pub queue_timeout: Duration = seconds(5),
+        /// How long an unused connection is kept. It should be shorter than the origin's own limit.
+        pub idle_timeout: Duration = seconds(60),
+        /// How many unused connections are kept for each endpoint.
+        pub idle_connections: usize = 64,
+        /// How often a request is tried again, where that is safe (RFC 9110 §9.2.2) and nothing of a
+        /// response has come.
+        pub retries: usize = 1 => |number| check::between(*number, 0, 10),
+        /// The head of a response.
+        pub head_bytes: Size = Size::kib(64) => check::head_size,
+        /// The number of field lines of a response.
+        pub head_fields: usize = 128 => |number| check::between(*number, 1, 10_000),
+        /// How many interim responses (1xx) may come before the final one.
+        pub interim_responses: usize = 16,
+        /// The `Host` that endpoints are sent: `"pass"` for the client's, or a fixed one.
+        pub host: HostField = HostField::Pass,
+        /// Asks each endpoint regularly whether it is well. Left out, an endpoint is judged by its
+        /// answers alone.
+        pub probe: Option<Probe> = None,
+    }
+}
+
+words! {
+    /// Which endpoint a request goes to.
+    pub enum Balance as "choice" {
+        /// The one with the fewest requests under way.
+        LeastInflight = "least-inflight",
+        /// Each in its turn.
+        RoundRobin = "round-robin",
+        /// Any.
+        Random = "random",
+    }
+}
+
+/// The `Host` field sent to an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostField {
+    /// The client's.
+    Pass,
+    Fixed(String),
+}
+
+impl Text for HostField {
+    const KIND: &'static str = "\"pass\" or a host";
+    const EXAMPLE: &'static str = "pass";
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        if text == "pass" {
+            return Ok(HostField::Pass);
+        }
+        check::host_field(text).map(|()| HostField::Fixed(text.to_string()))
+    }
+
+    fn show(&self) -> String {
+        match self {
+            HostField::Pass => "pass".to_string(),
+            HostField::Fixed(host) => host.clone(),
+        }
+    }
+}
+
+section! {
+    /// How an endpoint is asked whether it is well: by a GET.
+    pub struct Probe {
+        /// What is asked for.
+        pub path: String = "/".to_string() => |path| check::path(path),
+        /// The time from one probe to the next.
+        pub interval: Duration = seconds(5) => check::some_time,
+        /// How long an answer may take.
+        pub timeout: Duration = seconds(2) => check::some_time,
+        /// So many good answers in a row make an endpoint healthy.
+        pub healthy: usize = 2 => check::at_least_one,
+        /// So many bad answers in a row make an endpoint unhealthy.
+        pub unhealthy: usize = 3 => check::at_least_one,
+        /// The status of a good answer.
+        pub status: u16 = 200 => check::status,
+    }
+}
+
+section! {
+    /// Who may purge on the public listener (`PURGE`, `BAN` and the like). By default nobody: such requests
+    /// are answered 405.
+    pub struct PurgeAccess {
+        /// Addresses and networks of clients that may purge.
+        pub allow: Vec<IpNet> = Vec::new(),
+        /// A file with bearer tokens, one a line; empty lines and those that begin with `#` are left out.
+        /// Who sends one of them may purge from anywhere.
+        pub tokens_file: Option<PathBuf> = None,
+        /// The name of an environment variable with bearer tokens, separated by commas or blanks.
+        pub tokens_env: Option<String> = None,
+    }
+}
+
+section! {
+    /// What is logged, and how.
+    pub struct Log {
+        /// Where the access log goes: `off`, `stdout`, or the path of a file.
+        pub access: AccessLog = AccessLog::Off,
+        /// What of Larder's own events is logged, on standard error.
+        pub level: LogLevel = LogLevel::Info,
+        /// How a line looks.
+        pub format: LogFormat = LogFormat::Text,
+    }
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    Off,
+    Stdout,
+    File(PathBuf),
+}
+
+impl Text for AccessLog {
+    const KIND: &'static str = "\"off\", \"stdout\" or a path";
+    const EXAMPLE: &'static str = "stdout";
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        match text {
+            "" => Err(Fault::new("this is empty").help("write \"off\", \"stdout\" or a path")),
+            "off" => Ok(AccessLog::Off),
+            "stdout" => Ok(AccessLog::Stdout),
+            "-" => Err(Fault::new("standard output is written out").help("write \"stdout\"")),
+            "stderr" | "on" | "none" => Err(Fault::new(format!("unknown value \"{text}\""))
+                .help(format!("write \"off\" or \"stdout\"; for a file of that name \"./{text}\""))),
+            path => Ok(AccessLog::File(path.into())),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            AccessLog::Off => "off".to_string(),
+            AccessLog::Stdout => "stdout".to_string(),
+            AccessLog::File(path) => path.to_string_lossy().into_owned(),
+        }
+    }
+}
+
+words! {
+    /// How much is logged.
+    pub enum LogLevel as "choice" {
+        /// Only what needs someone.
+        Error = "error",
+        /// And what may soon.
+        Warn = "warn",
+        /// And what changed: started, reloaded, an endpoint went or came back, a purge.
+        Info = "info",
+        /// And what happens with single connections.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// How a log line looks.
+    pub enum LogFormat as "choice" {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+section! {
+    /// What this Larder is called, where there are several.
+    pub struct Node {
+        /// Its name. Left out, it is the host's.
+        pub name: Option<String> = None,
+        /// Where it is.
+        pub region: Option<String> = None,
+    }
+}
+
+section! {
+    /// The process itself.
+    pub struct Server {
+        /// How long requests in flight may take to finish after SIGTERM.
+        pub drain_timeout: Duration = seconds(30),
+        /// How many threads serve. Left out, one for each core that the process may use.
+        pub workers: Option<usize> = None => |number| match number {
+            Some(number) => check::between(*number, 1, 1024),
+            None => Ok(()),
+        },
+        /// Which clients are proxies of your own.
+        pub forwarded: Forwarded = Forwarded::default(),
+    }
+}
+
+section! {
+    /// Proxies before Larder.
+    pub struct Forwarded {
+        /// The addresses and networks whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` are
+        /// believed and added to. From all others these fields are replaced.
+        pub trust: Vec<IpNet> = Vec::new(),
+    }
+}
