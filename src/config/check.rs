@@ -15,19 +15,9 @@ pub fn some_time(span: &Duration) -> Verdict {
     }
 }
 
-/// As [`some_time`], where the setting may be absent.
-pub fn some_time_or_none(span: &Option<Duration>) -> Verdict {
-    span.as_ref().map_or(Ok(()), some_time)
-}
-
 /// A number that must be at least one.
 pub fn at_least_one(number: &usize) -> Verdict {
     between(*number, 1, usize::MAX)
-}
-
-/// As [`at_least_one`], where the setting may be absent.
-pub fn at_least_one_or_none(number: &Option<usize>) -> Verdict {
-    number.as_ref().map_or(Ok(()), at_least_one)
 }
 
 /// A number within bounds.

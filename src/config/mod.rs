@@ -30,8 +30,9 @@ pub use problem::{Fault, Place, Problem, Problems, Severity, Source};
 pub use reference::{reference, schema};
 pub use resolve::{Overrides, load};
 pub use rooms::{
-    AccessLog, Backend, Balance, Cache, CacheStatus, Forwarded, HostField, Limits, Log, LogFormat, LogLevel,
-    Node, Probe, PurgeAccess, Server, SetCookie,
+    AccessLog, AgeErrors, Backend, Balance, Cache, CacheStatus, Contradicting304, Cookies, Forwarded,
+    HostField, Limits, Log, LogFormat, LogLevel, Node, Probe, PurgeAccess, Server, SetCookie, SharedMaxAge,
+    StatusRange,
 };
 pub use tokens::Token;
 pub use units::{Amount, Size};

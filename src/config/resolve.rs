@@ -30,7 +30,7 @@ pub struct Overrides {
     pub endpoints: Vec<Endpoint>,
     /// In place of `cache.memory`.
     pub memory: Option<Amount>,
-    /// In place of `log.format`.
+    /// In place of `log.format` and `log.access_format`.
     pub log_format: Option<LogFormat>,
     /// In place of `log.access`.
     pub access_log: Option<AccessLog>,
@@ -94,7 +94,9 @@ impl Resolver<'_, '_> {
         let backends = self.backends(file.backend.0, overrides.endpoints);
         let routes = self.routes(&file.route, &file.cache, &backends)?;
         let mut log = file.log;
-        log.format = overrides.log_format.unwrap_or(log.format);
+        if let Some(format) = overrides.log_format {
+            (log.format, log.access_format) = (format, format);
+        }
         log.access = overrides.access_log.unwrap_or(log.access);
         Some(Settings {
             listen,

@@ -45,27 +45,46 @@ section! {
         pub stale_if_error: Duration = seconds(3600),
         /// For how long a response with a validator is kept beyond all stale windows, so that it can be
         /// revalidated (`304`) rather than fetched anew.
-        pub keep: Duration = seconds(3600),
+        pub keep: Duration = seconds(86_400),
         /// Whether a request's own `Cache-Control` is obeyed. `ignore` is the default: otherwise any
         /// client could send all its requests through to the origin.
         pub client_directives: ClientDirectives = ClientDirectives::Ignore,
         /// The response fields that replace `Cache-Control` for this cache, the most specific first
         /// (RFC 9213).
-        pub targeted: Vec<HeaderName> = vec![HeaderName::from_static("cdn-cache-control")],
+        pub targeted: Vec<HeaderName> = vec![
+            HeaderName::from_static("larder-cache-control"),
+            HeaderName::from_static("cdn-cache-control"),
+        ],
         /// Whether `Surrogate-Control` from the origin counts, after the `targeted` fields and before
         /// `Cache-Control`.
         pub surrogate_control: bool = true,
-        /// What is done with a response that sets a cookie.
-        pub set_cookie: SetCookie = SetCookie::Refuse,
+        /// The name under which a `Surrogate-Control` directive may address this Larder alone, and which
+        /// the origin is told in `Surrogate-Capability`.
+        pub surrogate_token: String = "larder".to_string(),
+        /// When a response with `Set-Cookie` may be stored.
+        pub set_cookie: SetCookie = SetCookie::WhenShared,
+        /// How a request with `Cookie` may use the cache.
+        pub cookies: Cookies = Cookies::ExplicitOnly,
+        /// Whether `s-maxage` forbids stale use even where the response names a stale window beside it.
+        pub shared_max_age: SharedMaxAge = SharedMaxAge::ForbidsStale,
+        /// What an `Age` that is not one number means.
+        pub age_errors: AgeErrors = AgeErrors::Ignore,
+        /// What a 304 whose entity tag is none of those that were asked about means.
+        pub contradicting_304: Contradicting304 = Contradicting304::Refetch,
         /// For how long it is remembered that a key's responses cannot be stored, so that its requests do
         /// not wait for one another.
         pub hit_for_miss_ttl: Duration = seconds(120),
         /// How many such keys are remembered.
-        pub hit_for_miss_entries: usize = 10_000,
+        pub hit_for_miss_entries: usize = 10_000 => check::at_least_one,
         /// How many responses one URL may have side by side (`Vary`); past that the oldest goes.
         pub max_variants: usize = 64 => check::at_least_one,
-        /// The response fields that carry tags to purge by.
+        /// How many request fields one `Vary` may name; a response that names more is not stored.
+        pub max_vary_fields: usize = 16 => check::at_least_one,
+        /// The response fields that carry tags to purge by. Each of these is read as its inventors write
+        /// it; in a field that is not among them, blanks and commas separate tags.
         pub tag_fields: Vec<HeaderName> = TAG_FIELDS.iter().map(|name| HeaderName::from_static(name)).collect(),
+        /// How many tags of one response are kept apart. One with more falls with any tag that is purged.
+        pub max_tags: usize = 1_000 => check::at_least_one,
         /// Whether the `tag_fields` are taken out of what clients see.
         pub strip_tags: bool = true,
         /// Whether responses carry `Cache-Status` (RFC 9211).
@@ -75,8 +94,13 @@ section! {
         pub follower_wait: Duration = seconds(5),
         /// How much of a body that is not stored is held while the slowest of its readers catches up.
         pub window: Size = Size::mib(1) => |size| check::size_between(*size, Size::kib(64), Size::gib(1)),
-        /// How many purges are remembered before those that are done with are swept out.
+        /// How many purges are kept apart until every stored response was judged against them. Beyond it
+        /// the oldest become coarse: they may take more than was asked for, never less.
         pub ledger_entries: usize = 100_000 => check::at_least_one,
+        /// How many of these may be expressions.
+        pub ledger_expressions: usize = 2_000 => check::at_least_one,
+        /// How many recent purges `larder purges` can show.
+        pub ledger_history: usize = 1_000,
         /// Whether `Accept-Encoding` is put in a normal form before variants are chosen by it.
         pub normalise_accept_encoding: bool = true,
         /// Whether `Accept-Language` is put in a normal form before variants are chosen by it.
@@ -84,10 +108,11 @@ section! {
     }
 }
 
-const TAG_FIELDS: [&str; 7] = [
+const TAG_FIELDS: [&str; 8] = [
     "surrogate-key",
     "xkey",
     "cache-tag",
+    "cache-tags",
     "x-cache-tags",
     "x-magento-tags",
     "edge-cache-tag",
@@ -95,31 +120,74 @@ const TAG_FIELDS: [&str; 7] = [
 ];
 
 words! {
-    /// What is done with a response that sets a cookie.
+    /// When a response with `Set-Cookie` may be stored.
     pub enum SetCookie as "choice" {
-        /// It is delivered and not stored: the cookie is one client's.
-        Refuse = "refuse",
-        /// It may be stored, without the cookie; only the client that caused the fetch gets it.
-        Strip = "strip",
-        /// It may be stored with the cookie, as RFC 9111 §7.3 allows. Everyone gets the same cookie.
-        Store = "store",
+        /// never.
+        Never = "never",
+        /// only if it says that it is meant for shared caches: `public`, `s-maxage`, or a lifetime in a
+        /// targeted field or `Surrogate-Control`.
+        WhenShared = "when-shared",
+        /// as any other response (RFC 9111 §7.3): whoever gets it gets the cookie.
+        Standard = "standard",
+    }
+}
+
+words! {
+    /// How a request with `Cookie` may use the cache.
+    pub enum Cookies as "choice" {
+        /// it never does.
+        Pass = "pass",
+        /// where the response's lifetime is explicit, not where it is guessed.
+        ExplicitOnly = "explicit-only",
+        /// as any other request: what the standard says.
+        Standard = "standard",
+    }
+}
+
+words! {
+    /// Whether `s-maxage` forbids stale use where the response itself names a stale window.
+    pub enum SharedMaxAge as "choice" {
+        /// it means `proxy-revalidate` too (RFC 9111 §5.2.2.10).
+        ForbidsStale = "forbids-stale",
+        /// the stated window is obeyed, as many frameworks intend.
+        AllowsStatedWindows = "allows-stated-windows",
+    }
+}
+
+words! {
+    /// What an `Age` that is not one number means.
+    pub enum AgeErrors as "choice" {
+        /// of a list the first member counts, an invalid field is ignored (RFC 9111 §5.1).
+        Ignore = "ignore",
+        /// the response is taken to be stale.
+        Stale = "stale",
+    }
+}
+
+words! {
+    /// What a 304 whose entity tag is none of those that were asked about means.
+    pub enum Contradicting304 as "choice" {
+        /// nothing: the response is fetched without conditions (RFC 9111 §4.3.4).
+        Refetch = "refetch",
+        /// where one entity tag was sent, it is about that one. For origins whose filters rewrite tags.
+        KeepStored = "keep-stored",
     }
 }
 
 words! {
     /// Whether responses say how the cache handled them.
     pub enum CacheStatus as "choice" {
-        /// On every response, with the reason.
+        /// on every response, with the reason.
         Full = "full",
-        /// Never; members that an origin sent are passed on.
+        /// never; members that an origin sent are passed on.
         Off = "off",
     }
 }
 
 words! {@text ClientDirectives as "choice" {
-    /// They change nothing.
+    /// they change nothing.
     Ignore = "ignore",
-    /// They are obeyed (RFC 9111 §5.2.1).
+    /// they are obeyed (RFC 9111 §5.2.1).
     Honour = "honour",
 }}
 
@@ -131,8 +199,8 @@ section! {
         pub head_bytes: Size = Size::kib(32) => check::head_size,
         /// The number of field lines of a request (431).
         pub head_fields: usize = 100 => |number| check::between(*number, 1, 10_000),
-        /// The request target (414).
-        pub target_bytes: Size = Size::kib(16) => |size| check::size_between(*size, Size(64), Size::mib(16)),
+        /// The request line: method, target and version (414).
+        pub request_line_bytes: Size = Size::kib(16) => |size| check::size_between(*size, Size(64), Size::mib(16)),
         /// How long a request's head may take from its first byte to its last (408).
         pub head_timeout: Duration = seconds(10) => check::some_time,
         /// How long a client may send nothing within a body (408).
@@ -145,12 +213,25 @@ section! {
         pub body_bytes: Size = Size::gib(1),
         /// How many client connections are open at a time; more wait in the kernel's queue.
         pub connections: usize = 10_000 => check::at_least_one,
-        /// The number of trailer fields.
+        /// The number of trailer fields (400).
         pub trailer_fields: usize = 32,
-        /// All trailer fields together.
+        /// All trailer fields together (400).
         pub trailer_bytes: Size = Size::kib(8),
-        /// How many requests are read ahead on one connection while the first is being answered.
-        pub pipelined: usize = 16 => check::at_least_one,
+        /// The line that announces a chunk, with its extensions (400).
+        pub chunk_line_bytes: Size = Size(256) => |size| check::size_between(*size, Size(16), Size::kib(64)),
+        /// All chunk extensions of one body together (400).
+        pub chunk_extension_bytes: Size = Size::kib(8),
+        /// How many interim responses (1xx) wait for a slow client; more are dropped.
+        pub interim_responses: usize = 16 => check::at_least_one,
+        /// How much of a request body that nobody wants is read and thrown away to keep the connection.
+        pub discard_bytes: Size = Size::kib(64),
+        /// How long a closing connection goes on reading what the client still sends (RFC 9112 §9.6).
+        pub linger_timeout: Duration = seconds(2),
+        /// How long an idle connection stays open once a drain has begun, so that a request on its way is
+        /// answered.
+        pub drain_idle_timeout: Duration = Duration::from_millis(500),
+        /// How long a tunnel (101, WebSocket) may be silent in both directions.
+        pub tunnel_idle_timeout: Duration = seconds(300) => check::some_time,
         /// How many ranges one request may name; with more it gets the whole response.
         pub ranges: usize = 32 => check::at_least_one,
     }
@@ -177,6 +258,8 @@ section! {
         pub max_connections: usize = 256 => check::at_least_one,
         /// How long a request waits for an endpoint that has room (then 503).
         pub queue_timeout: Duration = seconds(5),
+        /// How many requests may wait so.
+        pub queue_length: usize = 1024,
         /// How long an unused connection is kept. It should be shorter than the origin's own limit.
         pub idle_timeout: Duration = seconds(60),
         /// How many unused connections are kept for each endpoint.
@@ -184,13 +267,17 @@ section! {
         /// How often a request is tried again, where that is safe (RFC 9110 §9.2.2) and nothing of a
         /// response has come.
         pub retries: usize = 1 => |number| check::between(*number, 0, 10),
-        /// The head of a response.
-        pub head_bytes: Size = Size::kib(64) => check::head_size,
+        /// The head of a response, and its trailers.
+        pub head_bytes: Size =
+            Size::kib(64) => |size| check::size_between(*size, Size::kib(8), Size::mib(16)),
         /// The number of field lines of a response.
         pub head_fields: usize = 128 => |number| check::between(*number, 1, 10_000),
         /// How many interim responses (1xx) may come before the final one.
         pub interim_responses: usize = 16,
-        /// The `Host` that endpoints are sent: `"pass"` for the client's, or a fixed one.
+        /// How long the origin's `100 (Continue)` is waited for before a request body is sent all the same.
+        pub continue_timeout: Duration = seconds(1),
+        /// The `Host` that the origin is sent: `"pass"` for the client's, `"endpoint"` for the endpoint's
+        /// own host and port, or a fixed one.
         pub host: HostField = HostField::Pass,
         /// Asks each endpoint regularly whether it is well. Left out, an endpoint is judged by its
         /// answers alone.
@@ -201,12 +288,10 @@ section! {
 words! {
     /// Which endpoint a request goes to.
     pub enum Balance as "choice" {
-        /// The one with the fewest requests under way.
+        /// the one with the fewest requests under way; in turn among equals.
         LeastInflight = "least-inflight",
-        /// Each in its turn.
+        /// each in its turn.
         RoundRobin = "round-robin",
-        /// Any.
-        Random = "random",
     }
 }
 
@@ -215,23 +300,27 @@ words! {
 pub enum HostField {
     /// The client's.
     Pass,
+    /// The endpoint's host and port, as written.
+    Endpoint,
     Fixed(String),
 }
 
 impl Text for HostField {
-    const KIND: &'static str = "\"pass\" or a host";
+    const KIND: &'static str = "\"pass\", \"endpoint\" or a host";
     const EXAMPLE: &'static str = "pass";
 
     fn parse(text: &str) -> Result<Self, Fault> {
-        if text == "pass" {
-            return Ok(HostField::Pass);
+        match text {
+            "pass" => Ok(HostField::Pass),
+            "endpoint" => Ok(HostField::Endpoint),
+            host => check::host_field(host).map(|()| HostField::Fixed(host.to_string())),
         }
-        check::host_field(text).map(|()| HostField::Fixed(text.to_string()))
     }
 
     fn show(&self) -> String {
         match self {
             HostField::Pass => "pass".to_string(),
+            HostField::Endpoint => "endpoint".to_string(),
             HostField::Fixed(host) => host.clone(),
         }
     }
@@ -250,8 +339,8 @@ section! {
         pub healthy: usize = 2 => check::at_least_one,
         /// So many bad answers in a row make an endpoint unhealthy.
         pub unhealthy: usize = 3 => check::at_least_one,
-        /// The status of a good answer.
-        pub status: u16 = 200 => check::status,
+        /// The status of a good answer: one, or a range.
+        pub status: StatusRange = StatusRange { first: 200, last: 399 },
     }
 }
 
@@ -276,8 +365,12 @@ section! {
         pub access: AccessLog = AccessLog::Off,
         /// What of Larder's own events is logged, on standard error.
         pub level: LogLevel = LogLevel::Info,
-        /// How a line looks.
+        /// How a line about such an event looks.
         pub format: LogFormat = LogFormat::Text,
+        /// How a line of the access log looks.
+        pub access_format: LogFormat = LogFormat::Json,
+        /// How much of the access log may wait to be written; beyond it, lines are dropped and counted.
+        pub access_buffer: Size = Size::mib(8),
     }
 }
 
@@ -317,15 +410,15 @@ impl Text for AccessLog {
 words! {
     /// How much is logged.
     pub enum LogLevel as "choice" {
-        /// Only what needs someone.
+        /// only what needs someone.
         Error = "error",
-        /// And what may soon.
+        /// and what may soon.
         Warn = "warn",
-        /// And what changed: started, reloaded, an endpoint went or came back, a purge.
+        /// and what changed: started, reloaded, an endpoint went or came back, a purge.
         Info = "info",
-        /// And what happens with single connections.
+        /// and what happens with single connections.
         Debug = "debug",
-        /// Everything.
+        /// everything.
         Trace = "trace",
     }
 }
@@ -333,9 +426,9 @@ words! {
 words! {
     /// How a log line looks.
     pub enum LogFormat as "choice" {
-        /// For people.
+        /// for people.
         Text = "text",
-        /// One JSON object a line.
+        /// one JSON object a line.
         Json = "json",
     }
 }
@@ -371,5 +464,40 @@ section! {
         /// The addresses and networks whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` are
         /// believed and added to. From all others these fields are replaced.
         pub trust: Vec<IpNet> = Vec::new(),
+    }
+}
+
+/// Statuses from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRange {
+    pub first: u16,
+    pub last: u16,
+}
+
+impl Text for StatusRange {
+    const KIND: &'static str = "status or range";
+    const EXAMPLE: &'static str = "200-399";
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let status = |text: &str| {
+            let status = text.trim().parse().map_err(|_| Fault::new(format!("\"{text}\" is not a status")));
+            status.and_then(|status| check::status(&status).map(|()| status))
+        };
+        let (first, last) = (status(first)?, status(last)?);
+        if first > last {
+            return Err(
+                Fault::new("the range ends before it begins").help(format!("write \"{last}-{first}\""))
+            );
+        }
+        Ok(StatusRange { first, last })
+    }
+
+    fn show(&self) -> String {
+        if self.first == self.last { self.first.to_string() } else { format!("{}-{}", self.first, self.last) }
+    }
+
+    fn of_number(number: &str) -> Option<String> {
+        Some(number.to_string())
     }
 }
