@@ -1,1 +1,12 @@
 //! What the operator may bend, evaluated per request (routes, rules): pure.
+//!
+//! Promises: the same request always meets the same route; nothing here reads the time, the network or a
+//! lock. Never: decides whether something may be stored or reused, that is `semantics/`.
+
+mod pattern;
+mod query;
+mod route;
+
+pub use pattern::{HostPattern, NamePattern, PathPattern, PatternError};
+pub use query::QueryRule;
+pub use route::{BackendIndex, ClientDirectives, Handling, Match, Route, RouteCache, Routes};

@@ -1,0 +1,403 @@
+//! What the file, the command line and the environment mean together; what contradicts is reported.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_spanned::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::address::{AdminAddress, Endpoint, ListenAddress};
+use super::environment::Environment;
+use super::problem::{Fault, Place, Problems, Source};
+use super::rooms::{AccessLog, Backend, Cache, LogFormat};
+use super::suggest::nearest;
+use super::tokens::{Token, in_file, in_variable};
+use super::units::{Amount, Size};
+use super::value::{Text, Value, Written};
+use super::written::{File, Query, Route as WrittenRoute, RouteCache as WrittenCache};
+use super::{Admin, NamedBackend, PurgeRights, Settings};
+use crate::policy::{BackendIndex, Handling, Match, QueryRule, Route, RouteCache, Routes};
+
+/// What the command line says; it counts before the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    /// In place of `listen`.
+    pub listen: Vec<ListenAddress>,
+    /// In place of `admin`.
+    pub admin: Option<AdminAddress>,
+    /// The endpoints of the backend named `default`; only where the file has no backend.
+    pub endpoints: Vec<Endpoint>,
+    /// In place of `cache.memory`.
+    pub memory: Option<Amount>,
+    /// In place of `log.format` and `log.access_format`.
+    pub log_format: Option<LogFormat>,
+    /// In place of `log.access`.
+    pub access_log: Option<AccessLog>,
+}
+
+/// Settings from all there is, and the warnings about them. Reads the files that hold tokens.
+///
+/// # Errors
+/// With all problems at once, warnings among them, when any of them is an error.
+pub fn load(
+    source: Option<&Source>,
+    overrides: Overrides,
+    environment: &Environment,
+) -> Result<(Settings, Problems), Problems> {
+    let mut problems = Problems::default();
+    let text = source.map_or("", |source| source.text.as_str());
+    let (root, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        problems.error(span, "", Fault::new(format!("this is not TOML: {}", error.message())));
+    }
+    if !errors.is_empty() {
+        // What was read past a broken line is a guess; problems within it would be too.
+        return Err(problems);
+    }
+    let root = Spanned::new(root.span(), DeValue::Table(root.into_inner()));
+    let file = File::read(&root, &mut problems).unwrap_or_default();
+    let mut resolver = Resolver { root: &root, environment, problems };
+    let settings = resolver.settings(file, overrides);
+    match settings {
+        Some(settings) if !resolver.problems.any_error() => Ok((settings, resolver.problems)),
+        _ => Err(resolver.problems),
+    }
+}
+
+struct Resolver<'r, 'i> {
+    root: &'r Written<'i>,
+    environment: &'r Environment,
+    problems: Problems,
+}
+
+impl Resolver<'_, '_> {
+    /// `None` only where there is no backend at all.
+    fn settings(&mut self, file: File, overrides: Overrides) -> Option<Settings> {
+        let listen = self.listen(file.listen, overrides.listen);
+        let admin = overrides.admin.unwrap_or(file.admin);
+        self.refuse_collisions(&listen, &admin);
+        let admin_tokens =
+            self.tokens(&[], file.admin_tokens_file.as_deref(), file.admin_tokens_env.as_deref());
+        self.warn_of_open_admin(&admin, &admin_tokens);
+        let memory_bytes = self.memory(&file.cache, overrides.memory);
+        let max_object_bytes = self.max_object(&file.cache, memory_bytes);
+        let purge = PurgeRights {
+            tokens: self.tokens(
+                &["purge"],
+                file.purge.tokens_file.as_deref(),
+                file.purge.tokens_env.as_deref(),
+            ),
+            allow: file.purge.allow,
+        };
+        let backends = self.backends(file.backend.0, overrides.endpoints);
+        let routes = self.routes(&file.route, &file.cache, &backends)?;
+        let mut log = file.log;
+        if let Some(format) = overrides.log_format {
+            (log.format, log.access_format) = (format, format);
+        }
+        log.access = overrides.access_log.unwrap_or(log.access);
+        Some(Settings {
+            listen,
+            admin: Admin { address: admin, tokens: admin_tokens },
+            cache: file.cache,
+            memory_bytes,
+            max_object_bytes,
+            limits: file.limits,
+            backends,
+            routes,
+            purge,
+            log,
+            node: file.node,
+            server: file.server,
+        })
+    }
+
+    /// `--listen`, then the file, then `$PORT`, then the default.
+    fn listen(&mut self, file: Vec<ListenAddress>, overrides: Vec<ListenAddress>) -> Vec<ListenAddress> {
+        if !overrides.is_empty() {
+            return overrides;
+        }
+        if self.span(&["listen"]).is_some() {
+            return file;
+        }
+        let Some(port) = self.environment.variables.get("PORT").filter(|port| !port.is_empty()) else {
+            return file;
+        };
+        match ListenAddress::parse(&format!(":{port}")) {
+            Ok(address) => vec![address],
+            Err(fault) => {
+                self.problems.error_at(Place::Outside("$PORT".to_string()), fault);
+                file
+            }
+        }
+    }
+
+    fn refuse_collisions(&mut self, listen: &[ListenAddress], admin: &AdminAddress) {
+        for (at, address) in listen.iter().enumerate() {
+            if let Some(other) = listen[..at].iter().find(|other| other.collides(address)) {
+                let fault = Fault::new(format!("{address} and {other} cannot both be listened on"));
+                let place = self.place(&["listen"], "--listen");
+                self.problems.error_at(place, fault.help("remove one of the two"));
+            }
+            if let AdminAddress::At(admin) = admin
+                && admin.collides(address)
+            {
+                let fault = Fault::new(format!("the admin interface cannot share {admin} with clients"));
+                let place = match self.span(&["admin"]) {
+                    Some(span) => Place::File(span),
+                    None => self.place(&["listen"], "--admin"),
+                };
+                self.problems.error_at(place, fault.help("give `admin` a port of its own, or \"off\""));
+            }
+        }
+    }
+
+    fn warn_of_open_admin(&mut self, admin: &AdminAddress, tokens: &[Token]) {
+        let AdminAddress::At(address) = admin else { return };
+        if !address.is_local() && tokens.is_empty() {
+            let fault = Fault::new(format!("whoever reaches {address} can purge and inspect"));
+            let place = self.place(&["admin"], "--admin");
+            let help =
+                "set `admin_tokens_file` or `admin_tokens_env`, or listen on 127.0.0.1 or a Unix socket";
+            self.problems.warning(place, "", fault.help(help));
+        }
+    }
+
+    fn tokens(&mut self, table: &[&str], file: Option<&Path>, variable: Option<&str>) -> Vec<Token> {
+        let (file_key, variable_key) = if table.is_empty() {
+            ("admin_tokens_file", "admin_tokens_env")
+        } else {
+            ("tokens_file", "tokens_env")
+        };
+        let from_file = file.map(|path| (file_key, in_file(path)));
+        let from_variable = variable.map(|name| (variable_key, in_variable(name, self.environment)));
+        let mut tokens = Vec::new();
+        for (key, found) in from_file.into_iter().chain(from_variable) {
+            match found {
+                Ok(found) => tokens.extend(found),
+                Err(fault) => {
+                    let place = self.place(&[table, &[key]].concat(), key);
+                    self.problems.error_at(place, fault);
+                }
+            }
+        }
+        tokens
+    }
+
+    /// The store's memory in bytes.
+    fn memory(&mut self, cache: &Cache, given: Option<Amount>) -> u64 {
+        let written = self.span(&["cache", "memory"]);
+        let Some(available) = self.environment.memory_bytes else {
+            return match given.unwrap_or(cache.memory) {
+                Amount::Bytes(size) => size.0,
+                Amount::Share(_) => {
+                    let fault = Fault::new("how much memory there is cannot be found out here");
+                    let place = self.place(&["cache", "memory"], "--memory");
+                    self.problems.error_at(place, fault.help("write a size, as in \"1GiB\""));
+                    Size::gib(1).0
+                }
+            };
+        };
+        if given.is_none() && written.is_none() {
+            return cache.memory.of(available).min(available / 2);
+        }
+        let bytes = given.unwrap_or(cache.memory).of(available);
+        if bytes > available {
+            let fault = Fault::new(format!("this is more than the {} that there are", Size(available)));
+            let place = match given {
+                Some(_) => Place::Outside("--memory".to_string()),
+                None => self.place(&["cache", "memory"], "--memory"),
+            };
+            self.problems.warning(place, "", fault.help("write \"75%\" to leave the rest to others"));
+        }
+        bytes
+    }
+
+    fn max_object(&mut self, cache: &Cache, memory_bytes: u64) -> u64 {
+        let bytes = cache.max_object.of(memory_bytes);
+        if bytes > memory_bytes {
+            let fault = Fault::new(format!("a response larger than `memory` ({})", Size(memory_bytes)));
+            let place = self.place(&["cache", "max_object"], "--memory");
+            self.problems.error_at(place, fault.help("write a share, as in \"12.5%\""));
+        }
+        bytes
+    }
+
+    fn backends(
+        &mut self,
+        written: Vec<(Spanned<String>, Backend)>,
+        endpoints: Vec<Endpoint>,
+    ) -> Vec<NamedBackend> {
+        if !endpoints.is_empty() {
+            if let Some((name, _)) = written.first() {
+                let fault = Fault::new("`--backend` and a `[backend]` in the file are one too many");
+                self.problems.error(name.span(), "", fault.help("leave one of the two out"));
+            }
+            let settings = Backend { endpoints, ..Backend::default() };
+            return vec![NamedBackend { name: Arc::from("default"), settings }];
+        }
+        for (name, backend) in &written {
+            let endpoints = self.span(&["backend", name.get_ref(), "endpoints"]);
+            if backend.endpoints.is_empty() && endpoints.is_none() {
+                let fault = Fault::new(format!("the backend \"{}\" has no endpoints", name.get_ref()));
+                let help = "add `endpoints = [\"http://127.0.0.1:8000\"]`";
+                self.problems.error(name.span(), "", fault.help(help));
+            }
+            if let Some(probe) = backend.probe.as_ref().filter(|probe| probe.timeout > probe.interval) {
+                let path = ["backend", name.get_ref(), "probe"];
+                let place = self.place(&path, "probe");
+                let (timeout, interval) = (Text::show(&probe.timeout), Text::show(&probe.interval));
+                let fault =
+                    Fault::new(format!("a probe may take {timeout}, longer than the {interval} to the next"));
+                self.problems.warning(place, "", fault.help("make `timeout` at most `interval`"));
+            }
+        }
+        if written.is_empty() && self.span(&["backend"]).is_none() {
+            let fault = Fault::new("there is no backend: Larder needs to know where the origin is");
+            let help =
+                "add `[backend.app]` with `endpoints = [\"http://127.0.0.1:8000\"]`, or give --backend";
+            self.problems.error_at(Place::Nowhere, fault.help(help));
+        }
+        written
+            .into_iter()
+            .map(|(name, settings)| NamedBackend { name: Arc::from(name.get_ref().as_str()), settings })
+            .collect()
+    }
+
+    fn routes(
+        &mut self,
+        written: &[Spanned<WrittenRoute>],
+        cache: &Cache,
+        backends: &[NamedBackend],
+    ) -> Option<Routes> {
+        let rest = match backends {
+            [_] => Some(BackendIndex(0)),
+            _ => backends.iter().position(|backend| &*backend.name == "default").map(BackendIndex),
+        };
+        let mut rules: Vec<(Match, Route)> = Vec::with_capacity(written.len());
+        for (at, spanned) in written.iter().enumerate() {
+            let route = spanned.get_ref();
+            let when = Match {
+                hosts: route.matching.host.0.clone(),
+                paths: route.matching.path.0.clone(),
+                methods: route.matching.method.0.clone(),
+            };
+            self.warn_of_unreachable(spanned, &when, &rules);
+            self.check_route_cache(route);
+            let backend = self.backend_of(spanned, backends, rest);
+            let handling = if route.pass { Handling::Pass } else { Handling::Cache };
+            let cache = route_cache(cache, route.cache.as_ref().map(Spanned::get_ref));
+            rules.push((when, Route { number: at + 1, backend, handling, cache }));
+        }
+        let all_taken = rules.last().is_some_and(|(when, _)| *when == Match::default());
+        if rest.is_none() && backends.len() > 1 && !all_taken {
+            let fault = Fault::new("nothing says which backend takes the requests that no route takes");
+            let help = "name one of the backends `default`, or add a last `[[route]]` without `match`";
+            self.problems.error_at(Place::Nowhere, fault.help(help));
+        }
+        let rest = rest.or_else(|| rules.last().map(|(_, route)| route.backend))?;
+        let rest =
+            Route { number: 0, backend: rest, handling: Handling::Cache, cache: route_cache(cache, None) };
+        Some(Routes::new(rules, rest))
+    }
+
+    fn backend_of(
+        &mut self,
+        route: &Spanned<WrittenRoute>,
+        backends: &[NamedBackend],
+        rest: Option<BackendIndex>,
+    ) -> BackendIndex {
+        let names = || backends.iter().map(|backend| &*backend.name);
+        match &route.get_ref().backend {
+            Some(name) => {
+                names().position(|other| other == name.get_ref()).map(BackendIndex).unwrap_or_else(|| {
+                    let fault = Fault::new(format!("there is no backend named \"{}\"", name.get_ref()));
+                    let help = match nearest(name.get_ref(), names()) {
+                        Some(near) => format!("did you mean \"{near}\"?"),
+                        None if backends.is_empty() => format!("add `[backend.{}]`", name.get_ref()),
+                        None => format!("there is {}", list(names())),
+                    };
+                    self.problems.error(name.span(), "", fault.help(help));
+                    BackendIndex::default()
+                })
+            }
+            None => rest.unwrap_or_else(|| {
+                if !backends.is_empty() {
+                    let fault = Fault::new("this route names no backend, and there are several");
+                    self.problems.error(route.span(), "", fault.help(format!("there is {}", list(names()))));
+                }
+                BackendIndex::default()
+            }),
+        }
+    }
+
+    fn warn_of_unreachable(
+        &mut self,
+        route: &Spanned<WrittenRoute>,
+        when: &Match,
+        before: &[(Match, Route)],
+    ) {
+        if let Some((_, earlier)) = before.iter().find(|(earlier, _)| earlier.covers(when)) {
+            let fault = Fault::new(format!(
+                "this route is never reached: route {} takes all of its requests",
+                earlier.number
+            ));
+            let help = "the first route that matches counts: put the narrower one first";
+            self.problems.warning(Place::File(route.span()), "", fault.help(help));
+        }
+    }
+
+    fn check_route_cache(&mut self, route: &WrittenRoute) {
+        let Some(cache) = &route.cache else { return };
+        if route.pass {
+            let fault =
+                Fault::new("a route that passes everything stores nothing: its `cache` has no effect");
+            self.problems.warning(Place::File(cache.span()), "", fault.help("remove `pass` or `cache`"));
+        }
+        let rules = cache.get_ref();
+        if rules.ttl.is_some() && rules.default_ttl.is_some() {
+            let fault = Fault::new("`ttl` holds for every response, so `default_ttl` has no effect");
+            self.problems.warning(Place::File(cache.span()), "", fault.help("remove one of the two"));
+        }
+        if let Some(Query { keep: Some(_), drop, .. }) = &rules.query
+            && !drop.is_empty()
+        {
+            let fault = Fault::new("`drop` beside `keep`: what is not kept is dropped already");
+            self.problems.warning(Place::File(cache.span()), "", fault.help("remove one of the two"));
+        }
+    }
+
+    /// The place of a setting in the file; `outside` where it is not there.
+    fn place(&self, path: &[&str], outside: &str) -> Place {
+        self.span(path).map_or_else(|| Place::Outside(outside.to_string()), Place::File)
+    }
+
+    fn span(&self, path: &[&str]) -> Option<Range<usize>> {
+        let mut written = self.root;
+        for key in path {
+            written = written.get_ref().as_table()?.get(*key)?;
+        }
+        Some(written.span())
+    }
+}
+
+/// The rules of one route: its own, and those of `[cache]` where it has none.
+fn route_cache(cache: &Cache, own: Option<&WrittenCache>) -> RouteCache {
+    let none = WrittenCache::default();
+    let own = own.unwrap_or(&none);
+    let query = own.query.clone().unwrap_or_default();
+    RouteCache {
+        ttl: own.ttl,
+        default_ttl: own.default_ttl.or(cache.default_ttl),
+        stale_while_revalidate: own.stale_while_revalidate.unwrap_or(cache.stale_while_revalidate),
+        stale_if_error: own.stale_if_error.unwrap_or(cache.stale_if_error),
+        client_directives: own.client_directives.unwrap_or(cache.client_directives),
+        query: QueryRule { drop: query.drop, keep: query.keep, sort: query.sort },
+    }
+}
+
+fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    names.map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+}

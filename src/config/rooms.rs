@@ -1,0 +1,503 @@
+//! The settings of each room: one record each, from which the reference page is made.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+use ipnet::IpNet;
+
+use super::address::Endpoint;
+use super::check;
+use super::problem::Fault;
+use super::section::{section, words};
+use super::units::{Amount, Size};
+use super::value::Text;
+use crate::policy::ClientDirectives;
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+section! {
+    /// What is kept in memory, and for how long. What the origin says (`Cache-Control`, `Expires`) counts
+    /// first; these settings say what holds where it is silent, and how much room there is.
+    pub struct Cache {
+        /// The ceiling for all that grows with traffic: stored responses with their fields, keys and
+        /// index, and bodies on their way. A size, or a share of the memory that the cgroup, or else the
+        /// host, has. Left out, it is 1GiB, but never more than half of that memory.
+        pub memory: Amount = Amount::Bytes(Size::gib(1)) => check::memory,
+        /// The largest response that is stored, fields included; a size, or a share of `memory`. A larger
+        /// one is streamed to those who ask for it, and not kept.
+        pub max_object: Amount = Amount::Share(1250),
+        /// How long a response is fresh about which the origin says nothing at all. Left out, such a
+        /// response is fresh by heuristic where RFC 9111 §4.2.2 allows that.
+        pub default_ttl: Option<Duration> = None,
+        /// The share of the time since `Last-Modified` for which a response without explicit freshness is
+        /// taken to be fresh (RFC 9111 §4.2.2). 0 turns heuristics off.
+        pub heuristic_fraction: f64 = 0.1 => check::fraction,
+        /// The longest freshness that the heuristic gives.
+        pub heuristic_max: Duration = seconds(86_400),
+        /// For how long a stale response is served while a fresh one is fetched (RFC 5861 §3), where the
+        /// origin does not say.
+        pub stale_while_revalidate: Duration = seconds(10),
+        /// For how long a stale response is served in place of an error (RFC 5861 §4), where the origin
+        /// does not say.
+        pub stale_if_error: Duration = seconds(3600),
+        /// For how long a response with a validator is kept beyond all stale windows, so that it can be
+        /// revalidated (`304`) rather than fetched anew.
+        pub keep: Duration = seconds(86_400),
+        /// Whether a request's own `Cache-Control` is obeyed. `ignore` is the default: otherwise any
+        /// client could send all its requests through to the origin.
+        pub client_directives: ClientDirectives = ClientDirectives::Ignore,
+        /// The response fields that replace `Cache-Control` for this cache, the most specific first
+        /// (RFC 9213).
+        pub targeted: Vec<HeaderName> = vec![
+            HeaderName::from_static("larder-cache-control"),
+            HeaderName::from_static("cdn-cache-control"),
+        ],
+        /// Whether `Surrogate-Control` from the origin counts, after the `targeted` fields and before
+        /// `Cache-Control`.
+        pub surrogate_control: bool = true,
+        /// The name under which a `Surrogate-Control` directive may address this Larder alone, and which
+        /// the origin is told in `Surrogate-Capability`.
+        pub surrogate_token: String = "larder".to_string(),
+        /// When a response with `Set-Cookie` may be stored.
+        pub set_cookie: SetCookie = SetCookie::WhenShared,
+        /// How a request with `Cookie` may use the cache.
+        pub cookies: Cookies = Cookies::ExplicitOnly,
+        /// Whether `s-maxage` forbids stale use even where the response names a stale window beside it.
+        pub shared_max_age: SharedMaxAge = SharedMaxAge::ForbidsStale,
+        /// What an `Age` that is not one number means.
+        pub age_errors: AgeErrors = AgeErrors::Ignore,
+        /// What a 304 whose entity tag is none of those that were asked about means.
+        pub contradicting_304: Contradicting304 = Contradicting304::Refetch,
+        /// For how long it is remembered that a key's responses cannot be stored, so that its requests do
+        /// not wait for one another.
+        pub hit_for_miss_ttl: Duration = seconds(120),
+        /// How many such keys are remembered.
+        pub hit_for_miss_entries: usize = 10_000 => check::at_least_one,
+        /// How many responses one URL may have side by side (`Vary`); past that the oldest goes.
+        pub max_variants: usize = 64 => check::at_least_one,
+        /// How many request fields one `Vary` may name; a response that names more is not stored.
+        pub max_vary_fields: usize = 16 => check::at_least_one,
+        /// The response fields that carry tags to purge by. Each of these is read as its inventors write
+        /// it; in a field that is not among them, blanks and commas separate tags.
+        pub tag_fields: Vec<HeaderName> = TAG_FIELDS.iter().map(|name| HeaderName::from_static(name)).collect(),
+        /// How many tags of one response are kept apart. One with more falls with any tag that is purged.
+        pub max_tags: usize = 1_000 => check::at_least_one,
+        /// Whether the `tag_fields` are taken out of what clients see.
+        pub strip_tags: bool = true,
+        /// Whether responses carry `Cache-Status` (RFC 9211).
+        pub cache_status: CacheStatus = CacheStatus::Full,
+        /// How long a request waits for the head of a response that another one is fetching already,
+        /// before it asks the origin itself.
+        pub follower_wait: Duration = seconds(5),
+        /// How much of a body that is not stored is held while the slowest of its readers catches up.
+        pub window: Size = Size::mib(1) => |size| check::size_between(*size, Size::kib(64), Size::gib(1)),
+        /// How many purges are kept apart until every stored response was judged against them. Beyond it
+        /// the oldest become coarse: they may take more than was asked for, never less.
+        pub ledger_entries: usize = 100_000 => check::at_least_one,
+        /// How many of these may be expressions.
+        pub ledger_expressions: usize = 2_000 => check::at_least_one,
+        /// How many recent purges `larder purges` can show.
+        pub ledger_history: usize = 1_000,
+        /// Whether `Accept-Encoding` is put in a normal form before variants are chosen by it.
+        pub normalise_accept_encoding: bool = true,
+        /// Whether `Accept-Language` is put in a normal form before variants are chosen by it.
+        pub normalise_accept_language: bool = true,
+    }
+}
+
+const TAG_FIELDS: [&str; 8] = [
+    "surrogate-key",
+    "xkey",
+    "cache-tag",
+    "cache-tags",
+    "x-cache-tags",
+    "x-magento-tags",
+    "edge-cache-tag",
+    "cache-groups",
+];
+
+words! {
+    /// When a response with `Set-Cookie` may be stored.
+    pub enum SetCookie as "choice" {
+        /// never.
+        Never = "never",
+        /// only if it says that it is meant for shared caches: `public`, `s-maxage`, or a lifetime in a
+        /// targeted field or `Surrogate-Control`.
+        WhenShared = "when-shared",
+        /// as any other response (RFC 9111 §7.3): whoever gets it gets the cookie.
+        Standard = "standard",
+    }
+}
+
+words! {
+    /// How a request with `Cookie` may use the cache.
+    pub enum Cookies as "choice" {
+        /// it never does.
+        Pass = "pass",
+        /// where the response's lifetime is explicit, not where it is guessed.
+        ExplicitOnly = "explicit-only",
+        /// as any other request: what the standard says.
+        Standard = "standard",
+    }
+}
+
+words! {
+    /// Whether `s-maxage` forbids stale use where the response itself names a stale window.
+    pub enum SharedMaxAge as "choice" {
+        /// it means `proxy-revalidate` too (RFC 9111 §5.2.2.10).
+        ForbidsStale = "forbids-stale",
+        /// the stated window is obeyed, as many frameworks intend.
+        AllowsStatedWindows = "allows-stated-windows",
+    }
+}
+
+words! {
+    /// What an `Age` that is not one number means.
+    pub enum AgeErrors as "choice" {
+        /// of a list the first member counts, an invalid field is ignored (RFC 9111 §5.1).
+        Ignore = "ignore",
+        /// the response is taken to be stale.
+        Stale = "stale",
+    }
+}
+
+words! {
+    /// What a 304 whose entity tag is none of those that were asked about means.
+    pub enum Contradicting304 as "choice" {
+        /// nothing: the response is fetched without conditions (RFC 9111 §4.3.4).
+        Refetch = "refetch",
+        /// where one entity tag was sent, it is about that one. For origins whose filters rewrite tags.
+        KeepStored = "keep-stored",
+    }
+}
+
+words! {
+    /// Whether responses say how the cache handled them.
+    pub enum CacheStatus as "choice" {
+        /// on every response, with the reason.
+        Full = "full",
+        /// never; members that an origin sent are passed on.
+        Off = "off",
+    }
+}
+
+words! {@text ClientDirectives as "choice" {
+    /// they change nothing.
+    Ignore = "ignore",
+    /// they are obeyed (RFC 9111 §5.2.1).
+    Honour = "honour",
+}}
+
+section! {
+    /// What a client may ask for, and how much time it may take. Each limit has its own answer (408, 413,
+    /// 414, 431), after which the connection is closed.
+    pub struct Limits {
+        /// The head of a request: request line and fields together (431).
+        pub head_bytes: Size = Size::kib(32) => check::head_size,
+        /// The number of field lines of a request (431).
+        pub head_fields: usize = 100 => |number| check::between(*number, 1, 10_000),
+        /// The request line: method, target and version (414).
+        pub request_line_bytes: Size = Size::kib(16) => |size| check::size_between(*size, Size(64), Size::mib(16)),
+        /// How long a request's head may take from its first byte to its last (408).
+        pub head_timeout: Duration = seconds(10) => check::some_time,
+        /// How long a client may send nothing within a body (408).
+        pub body_idle_timeout: Duration = seconds(30) => check::some_time,
+        /// How long a connection stays open between two requests.
+        pub keep_alive_timeout: Duration = seconds(60) => check::some_time,
+        /// How long a client may take nothing of a response before the connection is cut.
+        pub write_timeout: Duration = seconds(30) => check::some_time,
+        /// The largest request body (413). It is streamed, never held as a whole.
+        pub body_bytes: Size = Size::gib(1),
+        /// How many client connections are open at a time; more wait in the kernel's queue.
+        pub connections: usize = 10_000 => check::at_least_one,
+        /// The number of trailer fields (400).
+        pub trailer_fields: usize = 32,
+        /// All trailer fields together (400).
+        pub trailer_bytes: Size = Size::kib(8),
+        /// The line that announces a chunk, with its extensions (400).
+        pub chunk_line_bytes: Size = Size(256) => |size| check::size_between(*size, Size(16), Size::kib(64)),
+        /// All chunk extensions of one body together (400).
+        pub chunk_extension_bytes: Size = Size::kib(8),
+        /// How many interim responses (1xx) wait for a slow client; more are dropped.
+        pub interim_responses: usize = 16 => check::at_least_one,
+        /// How much of a request body that nobody wants is read and thrown away to keep the connection.
+        pub discard_bytes: Size = Size::kib(64),
+        /// How long a closing connection goes on reading what the client still sends (RFC 9112 §9.6).
+        pub linger_timeout: Duration = seconds(2),
+        /// How long an idle connection stays open once a drain has begun, so that a request on its way is
+        /// answered.
+        pub drain_idle_timeout: Duration = Duration::from_millis(500),
+        /// How long a tunnel (101, WebSocket) may be silent in both directions.
+        pub tunnel_idle_timeout: Duration = seconds(300) => check::some_time,
+        /// How many ranges one request may name; with more it gets the whole response.
+        pub ranges: usize = 32 => check::at_least_one,
+    }
+}
+
+section! {
+    /// A backend is a pool of endpoints that all give the same answers; `NAME` is yours to choose. What no
+    /// route takes goes to the backend named `default`, or to the only one there is.
+    pub struct Backend {
+        /// The addresses: `http://host[:port]` or `unix:/path`. Required.
+        pub endpoints: Vec<Endpoint> = Vec::new() => |endpoints| match endpoints.is_empty() {
+            true => Err(Fault::new("a backend has at least one endpoint")),
+            false => Ok(()),
+        },
+        /// Which endpoint a request goes to.
+        pub balance: Balance = Balance::LeastInflight,
+        /// How long connecting may take.
+        pub connect_timeout: Duration = seconds(2) => check::some_time,
+        /// How long an endpoint may take until its response begins.
+        pub first_byte_timeout: Duration = seconds(60) => check::some_time,
+        /// How long an endpoint may send nothing within a response.
+        pub between_bytes_timeout: Duration = seconds(30) => check::some_time,
+        /// How many requests one endpoint is given at a time; more wait for `queue_timeout`.
+        pub max_connections: usize = 256 => check::at_least_one,
+        /// How long a request waits for an endpoint that has room (then 503).
+        pub queue_timeout: Duration = seconds(5),
+        /// How many requests may wait so.
+        pub queue_length: usize = 1024,
+        /// How long an unused connection is kept. It should be shorter than the origin's own limit.
+        pub idle_timeout: Duration = seconds(60),
+        /// How many unused connections are kept for each endpoint.
+        pub idle_connections: usize = 64,
+        /// How often a request is tried again, where that is safe (RFC 9110 §9.2.2) and nothing of a
+        /// response has come.
+        pub retries: usize = 1 => |number| check::between(*number, 0, 10),
+        /// The head of a response, and its trailers.
+        pub head_bytes: Size =
+            Size::kib(64) => |size| check::size_between(*size, Size::kib(8), Size::mib(16)),
+        /// The number of field lines of a response.
+        pub head_fields: usize = 128 => |number| check::between(*number, 1, 10_000),
+        /// How many interim responses (1xx) may come before the final one.
+        pub interim_responses: usize = 16,
+        /// How long the origin's `100 (Continue)` is waited for before a request body is sent all the same.
+        pub continue_timeout: Duration = seconds(1),
+        /// The `Host` that the origin is sent: `"pass"` for the client's, `"endpoint"` for the endpoint's
+        /// own host and port, or a fixed one.
+        pub host: HostField = HostField::Pass,
+        /// Asks each endpoint regularly whether it is well. Left out, an endpoint is judged by its
+        /// answers alone.
+        pub probe: Option<Probe> = None,
+    }
+}
+
+words! {
+    /// Which endpoint a request goes to.
+    pub enum Balance as "choice" {
+        /// the one with the fewest requests under way; in turn among equals.
+        LeastInflight = "least-inflight",
+        /// each in its turn.
+        RoundRobin = "round-robin",
+    }
+}
+
+/// The `Host` field sent to an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostField {
+    /// The client's.
+    Pass,
+    /// The endpoint's host and port, as written.
+    Endpoint,
+    Fixed(String),
+}
+
+impl Text for HostField {
+    const KIND: &'static str = "\"pass\", \"endpoint\" or a host";
+    const EXAMPLE: &'static str = "pass";
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        match text {
+            "pass" => Ok(HostField::Pass),
+            "endpoint" => Ok(HostField::Endpoint),
+            host => check::host_field(host).map(|()| HostField::Fixed(host.to_string())),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            HostField::Pass => "pass".to_string(),
+            HostField::Endpoint => "endpoint".to_string(),
+            HostField::Fixed(host) => host.clone(),
+        }
+    }
+}
+
+section! {
+    /// How an endpoint is asked whether it is well: by a GET.
+    pub struct Probe {
+        /// What is asked for.
+        pub path: String = "/".to_string() => |path| check::path(path),
+        /// The time from one probe to the next.
+        pub interval: Duration = seconds(5) => check::some_time,
+        /// How long an answer may take.
+        pub timeout: Duration = seconds(2) => check::some_time,
+        /// So many good answers in a row make an endpoint healthy.
+        pub healthy: usize = 2 => check::at_least_one,
+        /// So many bad answers in a row make an endpoint unhealthy.
+        pub unhealthy: usize = 3 => check::at_least_one,
+        /// The status of a good answer: one, or a range.
+        pub status: StatusRange = StatusRange { first: 200, last: 399 },
+    }
+}
+
+section! {
+    /// Who may purge on the public listener (`PURGE`, `BAN` and the like). By default nobody: such requests
+    /// are answered 405.
+    pub struct PurgeAccess {
+        /// Addresses and networks of clients that may purge.
+        pub allow: Vec<IpNet> = Vec::new(),
+        /// A file with bearer tokens, one a line; empty lines and those that begin with `#` are left out.
+        /// Who sends one of them may purge from anywhere.
+        pub tokens_file: Option<PathBuf> = None,
+        /// The name of an environment variable with bearer tokens, separated by commas or blanks.
+        pub tokens_env: Option<String> = None,
+    }
+}
+
+section! {
+    /// What is logged, and how.
+    pub struct Log {
+        /// Where the access log goes: `off`, `stdout`, or the path of a file.
+        pub access: AccessLog = AccessLog::Off,
+        /// What of Larder's own events is logged, on standard error.
+        pub level: LogLevel = LogLevel::Info,
+        /// How a line about such an event looks.
+        pub format: LogFormat = LogFormat::Text,
+        /// How a line of the access log looks.
+        pub access_format: LogFormat = LogFormat::Json,
+        /// How much of the access log may wait to be written; beyond it, lines are dropped and counted.
+        pub access_buffer: Size = Size::mib(8),
+    }
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    Off,
+    Stdout,
+    File(PathBuf),
+}
+
+impl Text for AccessLog {
+    const KIND: &'static str = "\"off\", \"stdout\" or a path";
+    const EXAMPLE: &'static str = "stdout";
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        match text {
+            "" => Err(Fault::new("this is empty").help("write \"off\", \"stdout\" or a path")),
+            "off" => Ok(AccessLog::Off),
+            "stdout" => Ok(AccessLog::Stdout),
+            "-" => Err(Fault::new("standard output is written out").help("write \"stdout\"")),
+            "stderr" | "on" | "none" => Err(Fault::new(format!("unknown value \"{text}\""))
+                .help(format!("write \"off\" or \"stdout\"; for a file of that name \"./{text}\""))),
+            path => Ok(AccessLog::File(path.into())),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            AccessLog::Off => "off".to_string(),
+            AccessLog::Stdout => "stdout".to_string(),
+            AccessLog::File(path) => path.to_string_lossy().into_owned(),
+        }
+    }
+}
+
+words! {
+    /// How much is logged.
+    pub enum LogLevel as "choice" {
+        /// only what needs someone.
+        Error = "error",
+        /// and what may soon.
+        Warn = "warn",
+        /// and what changed: started, reloaded, an endpoint went or came back, a purge.
+        Info = "info",
+        /// and what happens with single connections.
+        Debug = "debug",
+        /// everything.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// How a log line looks.
+    pub enum LogFormat as "choice" {
+        /// for people.
+        Text = "text",
+        /// one JSON object a line.
+        Json = "json",
+    }
+}
+
+section! {
+    /// What this Larder is called, where there are several.
+    pub struct Node {
+        /// Its name. Left out, it is the host's.
+        pub name: Option<String> = None,
+        /// Where it is.
+        pub region: Option<String> = None,
+    }
+}
+
+section! {
+    /// The process itself.
+    pub struct Server {
+        /// How long requests in flight may take to finish after SIGTERM.
+        pub drain_timeout: Duration = seconds(30),
+        /// How many threads serve. Left out, one for each core that the process may use.
+        pub workers: Option<usize> = None => |number| match number {
+            Some(number) => check::between(*number, 1, 1024),
+            None => Ok(()),
+        },
+        /// Which clients are proxies of your own.
+        pub forwarded: Forwarded = Forwarded::default(),
+    }
+}
+
+section! {
+    /// Proxies before Larder.
+    pub struct Forwarded {
+        /// The addresses and networks whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` are
+        /// believed and added to. From all others these fields are replaced.
+        pub trust: Vec<IpNet> = Vec::new(),
+    }
+}
+
+/// Statuses from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRange {
+    pub first: u16,
+    pub last: u16,
+}
+
+impl Text for StatusRange {
+    const KIND: &'static str = "status or range";
+    const EXAMPLE: &'static str = "200-399";
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let status = |text: &str| {
+            let status = text.trim().parse().map_err(|_| Fault::new(format!("\"{text}\" is not a status")));
+            status.and_then(|status| check::status(&status).map(|()| status))
+        };
+        let (first, last) = (status(first)?, status(last)?);
+        if first > last {
+            return Err(
+                Fault::new("the range ends before it begins").help(format!("write \"{last}-{first}\""))
+            );
+        }
+        Ok(StatusRange { first, last })
+    }
+
+    fn show(&self) -> String {
+        if self.first == self.last { self.first.to_string() } else { format!("{}-{}", self.first, self.last) }
+    }
+
+    fn of_number(number: &str) -> Option<String> {
+        Some(number.to_string())
+    }
+}

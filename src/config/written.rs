@@ -1,0 +1,148 @@
+//! The file as a whole: what an operator may write, before anything is resolved.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Method;
+use serde_spanned::Spanned;
+
+use super::address::{AdminAddress, ListenAddress};
+use super::problem::Fault;
+use super::rooms::{Backend, Cache, Limits, Log, Node, PurgeAccess, Server};
+use super::section::section;
+use super::value::{Named, OneOrMany, Text};
+use crate::policy::{ClientDirectives, HostPattern, NamePattern, PathPattern, PatternError};
+
+section! {
+    /// Where Larder listens. These come first in the file, before any `[table]`.
+    pub struct File {
+        /// The addresses for clients: `ip:port`, `:port` for all addresses (IPv4), `[::]:port`, or
+        /// `unix:/path`. The order is: `--listen`, this setting, `$PORT` on all addresses, the default.
+        pub listen: Vec<ListenAddress> = vec![super::DEFAULT_LISTEN] => |listen| match listen.is_empty() {
+            true => Err(Fault::new("there is no address to listen on").help("leave `listen` out for the default")),
+            false => Ok(()),
+        },
+        /// The address of the admin interface (metrics, health, purging, inspection), or `off`.
+        pub admin: AdminAddress = AdminAddress::At(super::DEFAULT_ADMIN),
+        /// A file with bearer tokens for the admin interface, one a line; empty lines and those that begin
+        /// with `#` are left out. With tokens, all but `/healthz`, `/readyz` and `/metrics` asks for one.
+        pub admin_tokens_file: Option<PathBuf> = None,
+        /// The name of an environment variable with such tokens, separated by commas or blanks.
+        pub admin_tokens_env: Option<String> = None,
+        /// What is kept in memory, and for how long.
+        pub cache: Cache = Cache::default(),
+        /// What a client may ask for.
+        pub limits: Limits = Limits::default(),
+        /// The origins.
+        pub backend: Named<Backend> = Named::default(),
+        /// What goes where.
+        pub route: Vec<Spanned<Route>> = Vec::new(),
+        /// Who may purge on the public listener.
+        pub purge: PurgeAccess = PurgeAccess::default(),
+        /// What is logged.
+        pub log: Log = Log::default(),
+        /// What this Larder is called.
+        pub node: Node = Node::default(),
+        /// The process itself.
+        pub server: Server = Server::default(),
+    }
+}
+
+section! {
+    /// Which requests go to which backend, and what holds for them. The order of the file counts: a request
+    /// takes the first route whose conditions all hold. What none takes goes to the backend named
+    /// `default`, or to the only one there is, under the rules of `[cache]`.
+    pub struct Route {
+        /// The conditions. Left out, the route takes everything.
+        pub matching as "match": Conditions = Conditions::default(),
+        /// The name of the backend. Left out, it is the one named `default`, or the only one there is.
+        pub backend: Option<Spanned<String>> = None,
+        /// Hands requests to the origin without looking into the cache.
+        pub pass: bool = false,
+        /// The caching rules in place of those of `[cache]`.
+        pub cache: Option<Spanned<RouteCache>> = None,
+    }
+}
+
+section! {
+    /// Which requests a route takes. All conditions given must hold; of a list, one.
+    pub struct Conditions {
+        /// The host without a port: `example.com`, `*.example.com` (one label), `**.example.com` (any
+        /// number). Case does not matter.
+        pub host: OneOrMany<HostPattern> = OneOrMany::default(),
+        /// The path without the query: `/about`, `/static/**` (all that begins with `/static/`),
+        /// `/*/feed.{xml,json}`. `*` and `?` stand for anything but a slash.
+        pub path: OneOrMany<PathPattern> = OneOrMany::default(),
+        /// The method.
+        pub method: OneOrMany<Method> = OneOrMany::default(),
+    }
+}
+
+section! {
+    /// The caching rules of one route. What is left out is as `[cache]` has it.
+    pub struct RouteCache {
+        /// How long a response is fresh, whatever the origin says. What the origin forbids to store is not
+        /// stored even so.
+        pub ttl: Option<Duration> = None,
+        /// How long a response is fresh about which the origin says nothing.
+        pub default_ttl: Option<Duration> = None,
+        /// For how long a stale response is served while a fresh one is fetched, where the origin does not
+        /// say.
+        pub stale_while_revalidate: Option<Duration> = None,
+        /// For how long a stale response is served in place of an error, where the origin does not say.
+        pub stale_if_error: Option<Duration> = None,
+        /// Whether a request's own `Cache-Control` is obeyed.
+        pub client_directives: Option<ClientDirectives> = None,
+        /// What of the query counts.
+        pub query: Option<Query> = None,
+    }
+}
+
+section! {
+    /// What of the query counts. The origin is asked with the same query that is looked up: a parameter
+    /// that is dropped reaches nobody.
+    pub struct Query {
+        /// Parameters that are taken out; `*` stands for anything, as in `utm_*`.
+        pub drop: Vec<NamePattern> = Vec::new(),
+        /// The only parameters that stay. An empty list takes the whole query out.
+        pub keep: Option<Vec<NamePattern>> = None,
+        /// Puts the parameters in the order of their names; several of one name keep theirs.
+        pub sort: bool = false,
+    }
+}
+
+macro_rules! pattern {
+    ($Pattern:ty, $kind:literal, $example:literal) => {
+        impl Text for $Pattern {
+            const KIND: &'static str = $kind;
+            const EXAMPLE: &'static str = $example;
+
+            fn parse(text: &str) -> Result<Self, Fault> {
+                <$Pattern>::parse(text).map_err(|error| fault_of(text, &error))
+            }
+
+            fn show(&self) -> String {
+                self.to_string()
+            }
+        }
+    };
+}
+pattern!(HostPattern, "host pattern", "*.example.com");
+pattern!(PathPattern, "path pattern", "/static/**");
+pattern!(NamePattern, "name pattern", "utm_*");
+
+fn fault_of(text: &str, error: &PatternError) -> Fault {
+    let fault = Fault::new(error.to_string());
+    match error {
+        PatternError::PathWithoutSlash => fault.help(format!("write \"/{text}\"")),
+        PatternError::PathWithQuery => {
+            fault.help("write the path alone; `cache.query` says what of the query counts")
+        }
+        PatternError::NotAHost => {
+            let host = text.split_once("://").map_or(text, |(_, rest)| rest);
+            let host = host.split(['/', ':']).next().unwrap_or_default();
+            if host.is_empty() { fault } else { fault.help(format!("write \"{host}\"")) }
+        }
+        PatternError::Empty | PatternError::Unreadable(_) => fault,
+    }
+}

@@ -1,0 +1,320 @@
+//! The patterns of rules: of hosts, of paths, and of query parameter names.
+//!
+//! What can be compared without a pattern engine is: a literal by equality, `/static/**` by its prefix.
+
+use std::fmt;
+
+use globset::{GlobBuilder, GlobMatcher};
+
+/// Why a pattern cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    #[error("the pattern is empty")]
+    Empty,
+    #[error("a path begins with `/`")]
+    PathWithoutSlash,
+    #[error("a path pattern does not look at the query")]
+    PathWithQuery,
+    #[error("a host pattern has neither scheme, nor path, nor port")]
+    NotAHost,
+    #[error("the pattern cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// A pattern of hosts: `example.com`, or `*.example.com` for all below it.
+///
+/// `*` stands for any characters but a dot, `**` for any characters. Case does not matter.
+#[derive(Clone, Debug)]
+pub struct HostPattern {
+    written: String,
+    kind: HostKind,
+}
+
+#[derive(Clone, Debug)]
+enum HostKind {
+    Any,
+    Exact,
+    /// `*.example.com`: the part from the dot on, with exactly one label, not empty, before it.
+    OneLabelBefore(String),
+    Glob(Box<GlobMatcher>),
+}
+
+impl HostPattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// When it is empty, is no host (a URL, a host with a port), or has unbalanced brackets.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        let written = text.to_ascii_lowercase();
+        if written.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        let port = written.rsplit_once(':').is_some_and(|(_, port)| {
+            !written.ends_with(']') && port.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        let literal_ip6 = written.starts_with('[') && written.ends_with(']') && written.contains(':');
+        if written.contains('/') || (port && !literal_ip6) || written.contains(char::is_whitespace) {
+            return Err(PatternError::NotAHost);
+        }
+        let kind = if written == "*" || written == "**" {
+            HostKind::Any
+        } else if literal_ip6 || !is_glob(&written) {
+            HostKind::Exact
+        } else if let Some(rest) =
+            written.strip_prefix('*').filter(|rest| rest.starts_with('.') && !is_glob(rest))
+        {
+            HostKind::OneLabelBefore(rest.to_string())
+        } else {
+            // globset's separator is the slash; in a host it is the dot.
+            HostKind::Glob(Box::new(glob(&written.replace('.', "/"))?))
+        };
+        Ok(HostPattern { written, kind })
+    }
+
+    /// Whether `host`, in lower case and without a port, is one of those meant.
+    pub fn matches(&self, host: &str) -> bool {
+        match &self.kind {
+            HostKind::Any => true,
+            HostKind::Exact => self.written == host,
+            HostKind::OneLabelBefore(rest) => host
+                .strip_suffix(rest.as_str())
+                .is_some_and(|label| !label.is_empty() && !label.contains('.')),
+            HostKind::Glob(glob) => glob.is_match(host.replace('.', "/")),
+        }
+    }
+
+    /// The one host meant, where it is exactly one.
+    pub(super) fn literal(&self) -> Option<&str> {
+        matches!(self.kind, HostKind::Exact).then_some(self.written.as_str())
+    }
+
+    /// Whether every host that `other` matches is surely matched by this one too.
+    pub(super) fn covers(&self, other: &HostPattern) -> bool {
+        matches!(self.kind, HostKind::Any)
+            || self.written == other.written
+            || other.literal().is_some_and(|host| self.matches(host))
+    }
+}
+
+impl PartialEq for HostPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+/// A pattern of paths: `/about`, `/static/**`, `/*/feed.{xml,json}`.
+///
+/// `?` and `*` stand for characters but the slash, `**` for whole segments, `[ab]` for one of the
+/// characters, `{a,b}` for one of the alternatives. Case matters.
+#[derive(Clone, Debug)]
+pub struct PathPattern {
+    written: String,
+    kind: PathKind,
+}
+
+#[derive(Clone, Debug)]
+enum PathKind {
+    Exact,
+    /// All that begins so; `/` alone is every path.
+    Prefix(String),
+    Glob(Box<GlobMatcher>),
+}
+
+impl PathPattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// When it is empty, does not begin with a slash, holds a `?query`, or has unbalanced brackets.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        let written = if text == "**" { "/**".to_string() } else { text.to_string() };
+        if !written.starts_with('/') {
+            return Err(PatternError::PathWithoutSlash);
+        }
+        if written.split_once('?').is_some_and(|(_, query)| query.contains('=')) {
+            return Err(PatternError::PathWithQuery);
+        }
+        let kind = match written.strip_suffix("**").filter(|start| start.ends_with('/')) {
+            Some(start) if !is_glob(start) => PathKind::Prefix(start.to_string()),
+            _ if is_glob(&written) => PathKind::Glob(Box::new(glob(&written)?)),
+            _ => PathKind::Exact,
+        };
+        Ok(PathPattern { written, kind })
+    }
+
+    /// Whether `path`, without a query, is one of those meant.
+    pub fn matches(&self, path: &str) -> bool {
+        match &self.kind {
+            PathKind::Exact => self.written == path,
+            PathKind::Prefix(start) => path.starts_with(start.as_str()),
+            PathKind::Glob(glob) => glob.is_match(path),
+        }
+    }
+
+    /// Whether every path that `other` matches is surely matched by this one too.
+    pub(super) fn covers(&self, other: &PathPattern) -> bool {
+        if self.written == other.written {
+            return true;
+        }
+        match (&self.kind, &other.kind) {
+            (_, PathKind::Exact) => self.matches(&other.written),
+            (PathKind::Prefix(start), PathKind::Prefix(other)) => other.starts_with(start.as_str()),
+            (PathKind::Prefix(start), PathKind::Glob(_)) => {
+                let fixed = other.written.find(GLOB_CHARACTERS).unwrap_or(other.written.len());
+                other.written[..fixed].starts_with(start.as_str())
+            }
+            (PathKind::Exact | PathKind::Glob(_), _) => false,
+        }
+    }
+}
+
+impl PartialEq for PathPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+/// A pattern of query parameter names: `gclid`, `utm_*`. `*` stands for any characters; case matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamePattern(String);
+
+impl NamePattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// When it is empty.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.is_empty() { Err(PatternError::Empty) } else { Ok(NamePattern(text.to_string())) }
+    }
+
+    /// Whether `name` is one of those meant. Takes time linear in both, times the number of stars.
+    pub fn matches(&self, name: &[u8]) -> bool {
+        let mut pieces = self.0.as_bytes().split(|byte| *byte == b'*');
+        let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else { return false };
+        let Some(mut last) = pieces.next() else { return rest.is_empty() };
+        for next in pieces {
+            match memchr::memmem::find(rest, last) {
+                Some(at) => rest = &rest[at + last.len()..],
+                None => return false,
+            }
+            last = next;
+        }
+        rest.ends_with(last)
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+const GLOB_CHARACTERS: [char; 8] = ['*', '?', '[', ']', '{', '}', '\\', '!'];
+
+fn is_glob(text: &str) -> bool {
+    // `!` means something only within brackets.
+    text.contains(&GLOB_CHARACTERS[..7])
+}
+
+fn glob(text: &str) -> Result<GlobMatcher, PatternError> {
+    GlobBuilder::new(text)
+        .literal_separator(true)
+        .build()
+        .map(|glob| glob.compile_matcher())
+        .map_err(|error| PatternError::Unreadable(error.kind().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_patterns_match_what_they_say() {
+        for (pattern, host, matches) in [
+            ("example.com", "example.com", true),
+            ("Example.COM", "example.com", true),
+            ("example.com", "www.example.com", false),
+            ("*.example.com", "www.example.com", true),
+            ("*.example.com", "a.b.example.com", false),
+            ("**.example.com", "a.b.example.com", true),
+            ("*.example.com", "example.com", false),
+            ("*.example.com", ".example.com", false),
+            ("shop-{de,fr}.example.com", "shop-fr.example.com", true),
+            ("shop-{de,fr}.example.com", "shop-it.example.com", false),
+            ("*", "anything.at.all", true),
+            ("[::1]", "[::1]", true),
+            ("10.0.0.1", "10.0.0.1", true),
+        ] {
+            let read = HostPattern::parse(pattern).unwrap();
+            assert_eq!(read.matches(host), matches, "{pattern} on {host}");
+        }
+    }
+
+    #[test]
+    fn path_patterns_match_what_they_say() {
+        for (pattern, path, matches) in [
+            ("/about", "/about", true),
+            ("/about", "/about/", false),
+            ("/static/**", "/static/a/b.css", true),
+            ("/static/**", "/static/", true),
+            ("/static/**", "/static", false),
+            ("/static/**", "/staticky", false),
+            ("/**", "/", true),
+            ("**", "/any/thing", true),
+            ("/*/feed.xml", "/blog/feed.xml", true),
+            ("/*/feed.xml", "/blog/old/feed.xml", false),
+            ("/**/feed.xml", "/blog/old/feed.xml", true),
+            ("/**/*.{css,js}", "/a/b/main.js", true),
+            ("/**/*.{css,js}", "/a/b/main.jsx", false),
+            ("/a b", "/a b", true),
+            ("/hello!", "/hello!", true),
+        ] {
+            let read = PathPattern::parse(pattern).unwrap();
+            assert_eq!(read.matches(path), matches, "{pattern} on {path}");
+        }
+    }
+
+    #[test]
+    fn unusable_patterns_are_refused_with_their_reason() {
+        assert_eq!(PathPattern::parse("static/**"), Err(PatternError::PathWithoutSlash));
+        assert_eq!(PathPattern::parse("/a?b=1"), Err(PatternError::PathWithQuery));
+        assert!(matches!(PathPattern::parse("/a{b"), Err(PatternError::Unreadable(_))));
+        assert_eq!(HostPattern::parse(""), Err(PatternError::Empty));
+        assert_eq!(HostPattern::parse("http://example.com"), Err(PatternError::NotAHost));
+        assert_eq!(HostPattern::parse("example.com:8080"), Err(PatternError::NotAHost));
+    }
+
+    #[test]
+    fn name_patterns_match_what_they_say() {
+        for (pattern, name, matches) in [
+            ("gclid", "gclid", true),
+            ("gclid", "gclid2", false),
+            ("utm_*", "utm_source", true),
+            ("utm_*", "utm_", true),
+            ("utm_*", "utm", false),
+            ("*_id", "session_id", true),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "acb", false),
+            ("a*a", "a", false),
+            ("*", "", true),
+        ] {
+            let read = NamePattern::parse(pattern).unwrap();
+            assert_eq!(read.matches(name.as_bytes()), matches, "{pattern} on {name}");
+        }
+    }
+}
