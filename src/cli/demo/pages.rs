@@ -143,7 +143,7 @@ async fn front(State(site): Here, request: HeaderMap) -> Response<Body> {
     let page = Page::new(HTML, "public, max-age=10, stale-while-revalidate=60", include_str!("page.html"))
         .with(
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; connect-src 'self'; img-src 'self' data:; style-src 'unsafe-inline'; \
+            "default-src 'none'; connect-src 'self'; img-src data: blob:; style-src 'unsafe-inline'; \
              script-src 'unsafe-inline'; form-action 'self'; base-uri 'none'",
         )
         .with(TAGS, "demo front");
