@@ -98,7 +98,10 @@ fn every_cache_result_of_the_dashboard_exists() {
         for found in label.captures_iter(expression) {
             for word in found[1].split('|') {
                 seen += 1;
-                assert!(CacheResult::ALL.iter().any(|result| result.as_str() == word), "{word} in {expression}");
+                assert!(
+                    CacheResult::ALL.iter().any(|result| result.as_str() == word),
+                    "{word} in {expression}"
+                );
             }
         }
     }
