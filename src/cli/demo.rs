@@ -1,0 +1,138 @@
+//! The origin behind `larder demo`: a small site that is slow on purpose and shows every kind of response.
+//!
+//! It is an ordinary HTTP server on a socket of its own: Larder reaches it as it reaches any other backend,
+//! and nothing here knows that a cache stands before it. Every page takes the delay it was started with;
+//! an answer of 304 takes none, as in an application that looks up a version number before it renders.
+
+mod exchange;
+mod pages;
+mod picture;
+
+use std::future::IntoFuture;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// How long the demo's pages take to make, unless said otherwise.
+pub const DELAY: Duration = Duration::from_millis(300);
+
+/// A running demo origin. It ends when this is dropped.
+#[derive(Debug)]
+pub struct DemoOrigin {
+    /// Where it listens: a free port of 127.0.0.1.
+    pub address: SocketAddr,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl DemoOrigin {
+    /// Starts the origin on a free port of 127.0.0.1; it accepts connections once this returns.
+    ///
+    /// # Errors
+    /// Where no port could be bound.
+    pub async fn start(delay: Duration) -> io::Result<DemoOrigin> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        Ok(DemoOrigin { address, server: tokio::spawn(origin(listener, delay)) })
+    }
+
+    /// The address as a backend's endpoint is written: `http://127.0.0.1:port`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for DemoOrigin {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// Serves the demo site on `listener`, each page `delay` late.
+///
+/// It runs until it is dropped; connections that are open then end with their own tasks.
+///
+/// # Errors
+/// None while it runs: a failed accept is tried again.
+pub async fn origin(listener: TcpListener, delay: Duration) -> io::Result<()> {
+    // Small answers go out at once: Nagle's delay would be measured as the origin's.
+    let listener = listener.tap_io(|connection| {
+        let _ = connection.set_nodelay(true);
+    });
+    axum::serve(listener, pages::site(delay)).into_future().await
+}
+
+/// What `larder demo` prints: where to look, and what to try. `listen` is Larder's public address.
+pub fn banner(listen: SocketAddr, admin: SocketAddr) -> String {
+    let (listen, admin) = (reachable(listen), reachable(admin));
+    format!(
+        "Larder stands before a demo site whose pages take {delay} ms each.
+
+  In a browser   http://{listen}/
+  Metrics        http://{admin}/metrics
+
+Things to try:
+
+  A miss, then a hit. Look at Cache-Status, Age and the time:
+    curl -si -w '%{{time_total}} s\\n' http://{listen}/article | tail -n 20
+  Fifty at once for a page nobody has asked for, and what the origin saw of it:
+    seq 50 | xargs -P 50 -I{{}} curl -so /dev/null 'http://{listen}/article?crowd=1'
+    curl -s http://{listen}/counter
+  News that stay fresh for 2 s and are refreshed in the background:
+    curl -si http://{listen}/news.json
+  The first 100 bytes of a 16 MiB file; the origin knows no ranges:
+    curl -si -r 0-99 http://{listen}/large.bin | head -n 20
+  Two languages under one URL:
+    curl -si -H 'Accept-Language: de' http://{listen}/greeting
+  The origin's page breaks, and is still answered:
+    curl -s http://{listen}/fragile
+    curl -s -X POST http://{listen}/fragile/break
+    curl -si http://{listen}/fragile
+    curl -s -X POST http://{listen}/fragile/mend
+  A form that is posted makes the stored page go:
+    curl -si -d 'line=Hello' http://{listen}/guestbook
+    curl -si http://{listen}/guestbook
+
+Ctrl-C ends it.
+",
+        delay = DELAY.as_millis(),
+    )
+}
+
+/// `address` as a client on this machine can use it: the unspecified address becomes the loopback one.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_names_addresses_that_can_be_visited() {
+        let text = banner(SocketAddr::from(([0, 0, 0, 0], 8080)), SocketAddr::from(([127, 0, 0, 1], 8081)));
+        assert!(text.contains("http://127.0.0.1:8080/\n"), "{text}");
+        assert!(text.contains("http://127.0.0.1:8081/metrics"), "{text}");
+        assert!(!text.contains("0.0.0.0"), "{text}");
+        let six = banner("[::]:8080".parse().unwrap(), "[::1]:8081".parse().unwrap());
+        assert!(six.contains("http://[::1]:8080/article"), "{six}");
+    }
+
+    #[test]
+    fn the_banner_only_names_pages_that_exist() {
+        let text = banner(SocketAddr::from(([127, 0, 0, 1], 8080)), SocketAddr::from(([127, 0, 0, 1], 8081)));
+        for rest in text.split("http://127.0.0.1:8080").skip(1) {
+            let path: String =
+                rest.chars().take_while(|c| !c.is_whitespace() && !"'?".contains(*c)).collect();
+            assert!(pages::PATHS.contains(&path.as_str()), "{path} is not a page of the site");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The book in `docs/`: complete, without dead links, and naming what exists.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+}
+
+/// Every file below `folder` with this extension.
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![here(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// All pages: the book's, and those that are read beside the code.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = files("docs", "md");
+    pages.extend(files("grafana", "md"));
+    pages.extend([here("README.md"), here("CHANGELOG.md")]);
+    pages
+}
+
+/// Markdown without its fenced blocks: what is in those is not a link or a heading.
+fn prose(text: &str) -> String {
+    let mut fenced = false;
+    text.lines()
+        .filter(|line| {
+            let fence = line.trim_start().starts_with("```");
+            fenced ^= fence;
+            !fenced && !fence
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn every_page_is_in_the_summary_and_every_entry_is_a_page() {
+    let summary = prose(&read(here("docs/SUMMARY.md")));
+    let entry = Regex::new(r"\]\(([^)]+)\)").unwrap();
+    let listed: BTreeSet<String> = entry.captures_iter(&summary).map(|found| found[1].to_owned()).collect();
+    let there: BTreeSet<String> = files("docs", "md")
+        .iter()
+        .map(|path| path.strip_prefix(here("docs")).unwrap().to_str().unwrap().to_owned())
+        .filter(|path| path != "SUMMARY.md")
+        .collect();
+    assert_eq!(listed, there);
+}
+
+/// The anchor that mdBook and GitHub give a heading.
+fn anchor(heading: &str) -> String {
+    heading
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+#[test]
+fn every_relative_link_leads_somewhere() {
+    let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
+    let (mut dead, mut seen) = (Vec::new(), 0);
+    for page in pages() {
+        for found in link.captures_iter(&prose(&read(&page))) {
+            let target = &found[1];
+            if target.contains("://") {
+                continue;
+            }
+            seen += 1;
+            let (path, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
+            let alive = file.exists()
+                && (fragment.is_empty()
+                    || prose(&read(&file))
+                        .lines()
+                        .filter(|line| line.starts_with('#'))
+                        .any(|line| anchor(line.trim_start_matches('#')) == fragment));
+            if !alive {
+                dead.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(seen > 20, "{seen} links were found");
+    assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
+}
+
+#[test]
+fn every_invariant_names_a_test_that_exists() {
+    let sources: String = files("src", "rs").iter().chain(&files("tests", "rs")).map(read).collect();
+    let architecture = read(here("docs/architecture.md"));
+    let row = Regex::new(r"(?m)^\| (\d+) \| .+ \| (.+) \|$").unwrap();
+    let test = Regex::new(r"`([a-z0-9_]+)`").unwrap();
+    let mut rows = 0;
+    for found in row.captures_iter(&architecture) {
+        rows += 1;
+        let named: Vec<_> = test.captures_iter(&found[2]).map(|name| name[1].to_owned()).collect();
+        assert!(!named.is_empty(), "invariant {} names no test", &found[1]);
+        for name in named {
+            assert!(
+                sources.contains(&format!("fn {name}(")),
+                "invariant {}: there is no test {name}",
+                &found[1]
+            );
+        }
+    }
+    assert_eq!(rows, 10, "invariants in docs/architecture.md");
+}
+
+/// The names that the `as_str` functions of `source` answer, and those that a list of refusals declares.
+fn reasons(source: &str) -> BTreeSet<String> {
+    let function = Regex::new(r"(?s)fn as_str\(.*?\n    \}\n").unwrap();
+    let answer = Regex::new(r#"=> "([a-z0-9-]+)""#).unwrap();
+    let refusal = Regex::new(r#"(?m)^    \w+ = [A-Z_]+, "([a-z0-9-]+)";$"#).unwrap();
+    function
+        .find_iter(source)
+        .flat_map(|body| answer.captures_iter(body.as_str()).collect::<Vec<_>>())
+        .chain(refusal.captures_iter(source))
+        .map(|found| found[1].to_owned())
+        .collect()
+}
+
+#[test]
+fn every_reason_is_explained() {
+    let book: String = ["why-not-cached.md", "troubleshooting.md", "operating.md"]
+        .map(|page| read(here("docs").join(page)))
+        .concat();
+    let (mut missing, mut seen) = (BTreeSet::new(), 0);
+    for room in ["semantics", "listener", "backend", "pipeline"] {
+        for source in files(&format!("src/{room}"), "rs") {
+            let file = source.strip_prefix(here("src")).unwrap().display().to_string();
+            for reason in reasons(&read(&source)) {
+                seen += 1;
+                if !book.contains(&format!("`{reason}`")) {
+                    missing.insert(format!("{file}: {reason}"));
+                }
+            }
+        }
+    }
+    assert!(seen > 60, "{seen} reasons were found");
+    assert!(missing.is_empty(), "not explained in docs/:\n{missing:#?}");
+}
+
+#[test]
+fn every_explained_metric_exists_and_every_metric_is_explained() {
+    let name = Regex::new(r"\blarder_[a-z0-9_]+\b").unwrap();
+    let declared: BTreeSet<String> = files("src/metrics", "rs")
+        .iter()
+        .filter(|path| !path.ends_with("tests.rs"))
+        .flat_map(|path| {
+            let quoted = Regex::new(r#""(larder_[a-z0-9_]+)""#).unwrap();
+            quoted.captures_iter(&read(path)).map(|found| found[1].to_owned()).collect::<Vec<_>>()
+        })
+        .collect();
+    let operating = read(here("docs/operating.md"));
+    let explained: BTreeSet<String> =
+        name.find_iter(&operating).map(|found| found.as_str().to_owned()).collect();
+    assert_eq!(explained, declared);
+}
