@@ -1,0 +1,10 @@
+//! Stories: client, Larder and origin on one screen, over real sockets, with the real binary and, wherever
+//! one exists, a real server.
+
+// A story that cannot go on has failed: here a panic is the report.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod harness;
