@@ -1,1 +1,130 @@
 //! At most one origin request per key: flights, streaming fan-out, refresh, retry.
+//!
+//! Promises: a fetch belongs to the cache, not to the client that began it; a follower is never worse off
+//! than if it had asked alone; a body that did not arrive whole is never stored as whole; nothing is
+//! stored that a purge condemned while it was on its way. What may be stored, and what a 304 means, is
+//! decided in `semantics/`.
+
+pub mod errand;
+pub mod flight;
+pub mod outcome;
+pub mod pump;
+mod run;
+pub mod sliced;
+pub mod tape;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+pub use errand::{Errand, Purpose};
+use flight::{Deserted, FlightKey, Flights, Part};
+pub use outcome::{Arrival, Fetched, Landing};
+
+use crate::clock::Clock;
+use crate::store::Store;
+use crate::store::ledger::{Asked, Sequence, Verdict};
+
+/// The bounds of fetching.
+#[derive(Clone, Debug)]
+pub struct FetchSettings {
+    /// How long a follower waits for a leader's head before it asks alone.
+    pub follower_wait: Duration,
+    /// How far ahead of its fastest reader a body that is not stored may run; bytes.
+    pub window: u64,
+    /// How many flights may be under way; further requests fetch alone.
+    pub flights: usize,
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        FetchSettings { follower_wait: Duration::from_secs(5), window: 1 << 20, flights: 100_000 }
+    }
+}
+
+/// Fetches what is missing or stale.
+pub struct Fetch {
+    settings: FetchSettings,
+    store: Arc<Store>,
+    clock: Clock,
+    flights: Arc<Flights<Landing>>,
+}
+
+/// Whether a fetch may be shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Others who ask for the same wait for it, and it may turn out to be a wait for another's.
+    Shared(FlightKey),
+    /// It is for this request alone.
+    Alone,
+}
+
+impl Fetch {
+    /// Fetches into `store`.
+    pub fn new(settings: FetchSettings, store: Arc<Store>, clock: Clock) -> Arc<Self> {
+        let flights = Flights::new(settings.flights);
+        Arc::new(Fetch { settings, store, clock, flights })
+    }
+
+    /// How many fetches are under way that others may share.
+    pub fn flights(&self) -> usize {
+        self.flights.under_way()
+    }
+
+    /// Fetches, or waits for the one who fetches the same already. Cancel safe: a fetch that has begun goes
+    /// on without whoever began it.
+    pub async fn once(self: &Arc<Self>, errand: Errand, sharing: Sharing) -> Fetched {
+        let Sharing::Shared(key) = sharing else { return self.alone(errand).await };
+        match self.join(key, &errand) {
+            Part::Alone => self.alone(errand).await,
+            Part::Lead(leader) => {
+                let (own, mine) = oneshot::channel();
+                let fetch = self.clone();
+                // It ends when the origin has answered in full or its timeouts are over; if this client
+                // goes away meanwhile, the response is stored all the same.
+                tokio::spawn(async move { fetch.run(errand, Some(leader), Some(own)).await });
+                mine.await.unwrap_or(Fetched::Retry(Deserted::LeaderGone))
+            }
+            Part::Follow(follower) => match follower.landing(self.settings.follower_wait).await {
+                Ok(landing) => landing.for_follower(),
+                Err(deserted) => Fetched::Retry(deserted),
+            },
+        }
+    }
+
+    /// Fetches for this request alone; what can be stored is stored all the same.
+    async fn alone(self: &Arc<Self>, errand: Errand) -> Fetched {
+        let (own, mine) = oneshot::channel();
+        let fetch = self.clone();
+        tokio::spawn(async move { fetch.run(errand, None, Some(own)).await });
+        mine.await.unwrap_or(Fetched::Retry(Deserted::LeaderGone))
+    }
+
+    /// Begins a fetch that nobody waits for, unless one is under way.
+    pub fn in_background(self: &Arc<Self>, errand: Errand, key: FlightKey) {
+        if let Part::Lead(leader) = self.join(key, &errand) {
+            let fetch = self.clone();
+            tokio::spawn(async move { fetch.run(errand, Some(leader), None).await });
+        }
+    }
+
+    /// A running fetch of the whole, for a request that wants a part of it; never begins one.
+    pub async fn join_whole(&self, key: FlightKey, asked: Asked<'_>) -> Option<Fetched> {
+        let follower = self.flights.find(key, |born| self.is_untouched(asked, born))?;
+        let landing = follower.landing(self.settings.follower_wait).await.ok()?;
+        Some(landing.for_follower())
+    }
+
+    fn join(&self, key: FlightKey, errand: &Errand) -> Part<Landing> {
+        let asked = errand.place.asked();
+        let born = self.store.ledger().head().get();
+        self.flights.join(key, born, |born| self.is_untouched(asked, born))
+    }
+
+    /// Whether no purge since `born` can concern what is fetched: only then may one join late.
+    fn is_untouched(&self, asked: Asked<'_>, born: u64) -> bool {
+        let verdict = self.store.ledger().judge(&asked, Sequence::new(born));
+        matches!(verdict, Verdict::Untouched { .. })
+    }
+}

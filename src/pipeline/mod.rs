@@ -1,1 +1,238 @@
 //! The whole journey of a request and every branch on one screen.
+//!
+//! | step | file |
+//! |---|---|
+//! | admit: normal form, facts, route, key | `journey` |
+//! | look up, and judge what is there | `lookup` |
+//! | fetch, once however many ask | `forward` (and the room `fetch/`) |
+//! | deliver: conditions, ranges, fields | `deliver` |
+//! | after an unsafe method: invalidate | `invalidate` |
+//! | purge requests on the public listener | `purging` |
+//!
+//! Every branch is in this file; steps do not call the next step. The time is read when a request arrives
+//! and when an origin answers; everywhere else it is an argument.
+
+mod deliver;
+mod forward;
+mod invalidate;
+mod journey;
+pub mod keys;
+mod lookup;
+mod purging;
+pub mod routing;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::StatusCode;
+
+pub use journey::Journey;
+pub use purging::PublicPurging;
+pub use routing::{RoutePlan, Routing};
+
+use crate::clock::Clock;
+use crate::fetch::{Fetch, Fetched, Sharing};
+use crate::front::outbound::Identity;
+use crate::front::page::page;
+use crate::front::{Admission, admit};
+use crate::message::{CacheResult, Outcome, Peer, Request, RequestId, Response};
+use crate::metrics::Events;
+use crate::semantics::reuse::Unusable;
+use crate::semantics::staleness::Failure;
+use crate::semantics::status::{CacheStatus, Forward};
+use crate::store::Store;
+use keys::KeyMaker;
+use lookup::Found;
+
+/// After so many tries to share somebody else's fetch a request stops trying.
+const TURNS: usize = 3;
+
+/// Everything a request's journey needs.
+pub struct Pipeline {
+    pub store: Arc<Store>,
+    pub fetch: Arc<Fetch>,
+    /// Replaced as a whole when the configuration is reloaded.
+    pub routing: ArcSwap<Routing>,
+    pub keys: KeyMaker,
+    pub identity: Identity,
+    pub events: Arc<Events>,
+    pub clock: Clock,
+    pub purging: PublicPurging,
+    /// Whether responses carry `Cache-Status`.
+    pub shows_cache_status: bool,
+    next_id: AtomicU64,
+}
+
+/// Which way a request goes.
+enum Way {
+    /// Into the cache, and to the origin for what is not there.
+    LookUp,
+    /// Straight to the origin, because.
+    Pass(Forward, &'static str),
+    /// To the origin, for a switch to another protocol.
+    Tunnel,
+    /// Nowhere: it is answered here.
+    Answer(Box<Response>),
+}
+
+/// What the parts of a pipeline are.
+pub struct Parts {
+    pub store: Arc<Store>,
+    pub fetch: Arc<Fetch>,
+    pub routing: Routing,
+    pub keys: KeyMaker,
+    pub identity: Identity,
+    pub events: Arc<Events>,
+    pub clock: Clock,
+    pub purging: PublicPurging,
+    pub shows_cache_status: bool,
+    /// Where request ids begin: a random number, so that those of two runs differ.
+    pub first_id: u64,
+}
+
+impl Pipeline {
+    /// A pipeline of these parts.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, fetch, routing, keys, identity, events, clock, purging, shows_cache_status, first_id } =
+            parts;
+        Pipeline {
+            store,
+            fetch,
+            routing: ArcSwap::from_pointee(routing),
+            keys,
+            identity,
+            events,
+            clock,
+            purging,
+            shows_cache_status,
+            next_id: AtomicU64::new(first_id),
+        }
+    }
+
+    /// Answers a request. Never fails: a failure is an answer too. Dropped, it gives up what is for this
+    /// request alone; a fetch that others may share goes on.
+    pub async fn answer(&self, request: Request) -> Response {
+        let id = self.next_id();
+        let admitted = match admit(request) {
+            Admission::Resource(admitted) => admitted,
+            Admission::Server(request) => return self.answer_for_server(request, id),
+            Admission::Connect(request) => return self.refuse_connect(request, id),
+        };
+        let journey = self.begin(admitted, id);
+        match self.route(&journey) {
+            Way::LookUp => self.answer_from_cache(journey).await,
+            Way::Pass(reason, detail) => self.pass(journey, reason, detail).await,
+            Way::Tunnel => self.tunnel(journey).await,
+            Way::Answer(response) => *response,
+        }
+    }
+
+    fn route(&self, journey: &Journey) -> Way {
+        if let Some(response) = self.answer_purge(journey) {
+            return Way::Answer(Box::new(response));
+        }
+        if journey.is_looping(&self.identity) {
+            return Way::Answer(Box::new(self.refuse_loop(journey)));
+        }
+        if journey.hops_left() == Some(0) {
+            return Way::Answer(Box::new(self.answer_last_hop(journey)));
+        }
+        if journey.wants_upgrade() {
+            return Way::Tunnel;
+        }
+        if journey.plan.passes {
+            return Way::Pass(Forward::Bypass, "route");
+        }
+        match journey.may_look_up() {
+            Ok(()) => Way::LookUp,
+            Err(Unusable::Method) => Way::Pass(Forward::Method, "method"),
+            Err(reason) => Way::Pass(reason.into(), reason.as_str()),
+        }
+    }
+
+    async fn answer_from_cache(&self, mut journey: Journey) -> Response {
+        let mut turn = 0;
+        loop {
+            let found = self.look_up(&journey);
+            let (errand, forward) = match &found {
+                Found::Usable(usable) => return self.deliver_hit(&journey, usable),
+                Found::Refreshable(usable) => {
+                    self.refresh(&journey, usable);
+                    return self.deliver_hit(&journey, usable);
+                }
+                Found::NotHere if journey.is_only_if_cached() => return self.refuse_only_if_cached(&journey),
+                Found::Ask { .. } if journey.is_only_if_cached() => return self.refuse_only_if_cached(&journey),
+                Found::Ask { stored, why, .. } => (self.errand_to_validate(&journey, stored), Forward::from(*why)),
+                Found::Incomplete(part) => (self.errand_to_complete(&journey, part), Forward::Partial),
+                Found::OtherVariants => (self.errand_to_fill(&journey), Forward::VaryMiss),
+                Found::NotHere => (self.errand_to_fill(&journey), Forward::UriMiss),
+            };
+            let sharing = if turn < TURNS { self.sharing(&journey, &found) } else { Sharing::Alone };
+            let fetched = match self.join_whole(&journey, &found).await {
+                Some(fetched) => fetched,
+                None => self.fetch.once(errand, sharing).await,
+            };
+            journey.note_exchange(&fetched);
+            match fetched {
+                Fetched::Confirmed { response, collapsed, .. } => {
+                    if !collapsed || journey.accepts_shared(&response.facts, &response.selecting) {
+                        return self.deliver_confirmed(&journey, &response, forward, collapsed);
+                    }
+                }
+                Fetched::Arriving { arrival, reader, collapsed } => {
+                    if !collapsed || journey.accepts_shared(&arrival.facts, &arrival.selecting) {
+                        return self.deliver_arriving(&journey, arrival, reader, forward, collapsed);
+                    }
+                    journey.note_variant(&arrival.selecting);
+                }
+                Fetched::Own { response, reason, .. } => {
+                    let failure = Failure::Status(response.status);
+                    if let Some(stale) = self.stale_instead(&journey, &found, failure) {
+                        return self.deliver_stale(&journey, &stale, forward, failure);
+                    }
+                    return self.deliver_own(&journey, *response, reason, forward);
+                }
+                Fetched::Failed { error, collapsed } => {
+                    if let Some(stale) = self.stale_instead(&journey, &found, Failure::Unreachable) {
+                        return self.deliver_stale(&journey, &stale, forward, Failure::Unreachable);
+                    }
+                    return self.deliver_failure(&journey, &error, forward, collapsed);
+                }
+                // What the leader got may be in the store by now, or was for the leader alone: look again,
+                // and do not wait for another one.
+                Fetched::Retry(_) | Fetched::Released(_) => turn = TURNS,
+            }
+            turn += 1;
+        }
+    }
+
+    /// The page for a request that was not admitted; the connection closes after it.
+    pub fn refuse(&self, status: StatusCode, reason: &'static str, peer: &Peer, received: crate::clock::Moment) -> Response {
+        let outcome = Outcome {
+            request_id: self.next_id(),
+            result: CacheResult::Refused,
+            detail: reason,
+            backend: None,
+            method: http::Method::GET,
+            host: Box::default(),
+            target: Bytes::new(),
+            version: http::Version::HTTP_11,
+            peer: peer.clone(),
+            received,
+            origin_wait: None,
+            error: None,
+        };
+        let explanation = format!("Larder refused this request: {}.", reason.replace('-', " "));
+        let mut response = page(status, &explanation, Box::new(outcome));
+        let status = CacheStatus { detail: Some(reason.into()), ..CacheStatus::default() };
+        self.add_cache_status(&mut response.fields, &status);
+        response.close = true;
+        response
+    }
+
+    fn next_id(&self) -> RequestId {
+        RequestId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+}

@@ -1,5 +1,336 @@
 //! What is kept: entries, bodies, variants, tags, the ledger's judgement, memory.
+//!
+//! Promises: a response is handed out only after it was judged against every invalidation known; nothing
+//! grows beyond `cache.memory`; a look-up takes no lock of ours. Never decides whether a response may be
+//! reused: that is `semantics/`.
 
+pub mod body;
+pub mod charge;
 pub mod expression;
 pub mod ledger;
+mod memory;
+pub mod response;
 pub mod tags;
+pub mod uncacheable;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+pub use body::StoredBody;
+pub use charge::{Budget, Charge};
+use ledger::{Birth, Condemned, Ledger, LedgerSettings, Review};
+use memory::Memory;
+pub use response::{Contents, Place, StoredResponse};
+use tags::TagSettings;
+use uncacheable::Uncacheable;
+
+use crate::clock::Moment;
+
+/// Under which a URL's responses are stored: a keyed digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key(pub u128);
+
+/// What is stored under one key: a response, or several that `Vary` tells apart.
+#[derive(Clone, Debug)]
+pub enum Held {
+    One(Arc<StoredResponse>),
+    Many(Arc<[Arc<StoredResponse>]>),
+}
+
+impl Held {
+    fn of(mut responses: Vec<Arc<StoredResponse>>) -> Option<Held> {
+        match responses.len() {
+            0 => None,
+            1 => responses.pop().map(Held::One),
+            _ => Some(Held::Many(Arc::from(responses))),
+        }
+    }
+
+    /// The responses, the most recently stored first.
+    pub fn responses(&self) -> &[Arc<StoredResponse>] {
+        match self {
+            Held::One(response) => std::slice::from_ref(response),
+            Held::Many(responses) => responses,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.responses().len()
+    }
+
+    fn weight(&self) -> u64 {
+        self.responses().iter().map(|response| response.weight()).sum()
+    }
+
+    fn asked_for_again(&self) -> bool {
+        self.responses().iter().any(|response| response.was_asked_for())
+    }
+
+    fn forget_asks(&self) {
+        self.responses().iter().for_each(|response| response.forget_asks());
+    }
+}
+
+/// What a store is made with.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// Bytes for everything that grows with traffic.
+    pub memory: u64,
+    /// Bodies larger than this are streamed, not stored; bytes.
+    pub max_object: u64,
+    /// How many variants one key may have; the oldest goes first.
+    pub max_variants: usize,
+    /// For how long an uncacheable key is remembered, and how many are.
+    pub hit_for_miss_ttl: Duration,
+    pub hit_for_miss_entries: usize,
+    pub ledger: LedgerSettings,
+    pub tags: TagSettings,
+}
+
+impl StoreSettings {
+    /// The defaults for a memory of so many bytes.
+    pub fn for_memory(memory: u64) -> Self {
+        StoreSettings {
+            memory,
+            max_object: memory / 16,
+            max_variants: 64,
+            hit_for_miss_ttl: Duration::from_secs(120),
+            hit_for_miss_entries: 10_000,
+            ledger: LedgerSettings::default(),
+            tags: TagSettings::default(),
+        }
+    }
+}
+
+/// All stored responses.
+#[derive(Debug)]
+pub struct Store {
+    memory: Memory,
+    ledger: Arc<Ledger>,
+    /// For bodies that are still arriving: an eighth of the memory.
+    pub arriving: Arc<Budget>,
+    pub uncacheable: Uncacheable,
+    settings: StoreSettings,
+    purged: AtomicU64,
+    expired: AtomicU64,
+    swept: AtomicU64,
+}
+
+/// A stored response and how it stands with the ledger.
+#[derive(Clone, Debug)]
+pub struct Reviewed {
+    pub response: Arc<StoredResponse>,
+    /// Since when it counts as stale, whatever its lifetime says: it was purged softly.
+    pub soft_purged: Option<Moment>,
+}
+
+/// The stored responses of one key that no purge has taken.
+pub type Candidates = SmallVec<[Reviewed; 2]>;
+
+/// What became of a response that was to be stored.
+#[derive(Clone, Debug)]
+pub enum Kept {
+    Stored(Arc<StoredResponse>),
+    /// A purge came while it was on its way: it is delivered, and not kept.
+    Condemned(Condemned),
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new(settings: StoreSettings) -> Arc<Self> {
+        // The rest is for what has no index of its own: arriving bodies, flights, the ledger.
+        let shelves = settings.memory / 8 * 7;
+        Arc::new(Store {
+            memory: Memory::new(shelves),
+            ledger: Ledger::new(settings.ledger.clone()),
+            arriving: Budget::new(settings.memory / 8),
+            uncacheable: Uncacheable::new(settings.hit_for_miss_entries, settings.hit_for_miss_ttl),
+            settings,
+            purged: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
+            swept: AtomicU64::new(0),
+        })
+    }
+
+    /// The list of invalidations that everything here is judged by.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// What this store was made with.
+    pub fn settings(&self) -> &StoreSettings {
+        &self.settings
+    }
+
+    /// All responses stored under `key` that stand before the ledger as it is now.
+    pub fn look_up(&self, key: Key) -> Candidates {
+        let mut candidates = Candidates::new();
+        let Some(held) = self.memory.get(key) else { return candidates };
+        let mut gone = 0;
+        for response in held.responses() {
+            match response.review(&self.ledger) {
+                Review::Good => candidates.push(Reviewed { response: response.clone(), soft_purged: None }),
+                Review::Stale { since } => {
+                    candidates.push(Reviewed { response: response.clone(), soft_purged: Some(since) });
+                }
+                Review::Gone => gone += 1,
+            }
+        }
+        if gone > 0 {
+            self.remove_gone(key);
+        }
+        candidates
+    }
+
+    /// Stores a response, unless the ledger condemns it for what came since `birth`. It takes the place of
+    /// those for which `replaces` holds. Keep `birth` until this returns.
+    pub fn keep(
+        &self,
+        contents: Contents,
+        birth: &Birth,
+        replaces: impl Fn(&StoredResponse) -> bool,
+    ) -> Kept {
+        let standing = match self.ledger.admit(&contents, birth) {
+            Ok(standing) => standing,
+            Err(condemned) => {
+                self.purged.fetch_add(1, Ordering::Relaxed);
+                return Kept::Condemned(condemned);
+            }
+        };
+        let key = Key(contents.place.key);
+        let weight = contents.weight();
+        let response = Arc::new(StoredResponse::new(contents, standing));
+        self.memory.update(key, |held| {
+            let mut responses = vec![response.clone()];
+            for old in held.iter().flat_map(|held| held.responses()) {
+                if replaces(old) {
+                    response.inherit_hits(old);
+                } else if responses.len() < self.settings.max_variants {
+                    responses.push(old.clone());
+                }
+            }
+            Held::of(responses)
+        });
+        if weight > self.settings.memory / 256 {
+            self.memory.settle();
+        }
+        Kept::Stored(response)
+    }
+
+    /// Takes one response out of the store, if it is still there.
+    pub fn remove(&self, response: &Arc<StoredResponse>) {
+        self.retain(Key(response.place.key), |other| !Arc::ptr_eq(other, response));
+    }
+
+    fn remove_gone(&self, key: Key) {
+        let mut gone = 0;
+        self.retain(key, |response| {
+            let stays = response.review(&self.ledger) != Review::Gone;
+            gone += u64::from(!stays);
+            stays
+        });
+        self.purged.fetch_add(gone, Ordering::Relaxed);
+    }
+
+    fn retain(&self, key: Key, mut stays: impl FnMut(&Arc<StoredResponse>) -> bool) {
+        self.memory.update(key, |held| {
+            let held = held?;
+            let left: Vec<_> = held.responses().iter().filter(|response| stays(response)).cloned().collect();
+            if left.len() == held.len() { Some(held) } else { Held::of(left) }
+        });
+    }
+
+    /// One pass over everything stored: judges it, drops what is purged or of no use any more, and lets
+    /// the ledger forget. Yields after each `portion` responses; cancel safe (a pass that was not finished
+    /// lets nothing be forgotten). Answers how many responses it dropped.
+    pub async fn sweep(&self, now: impl Fn() -> Moment, portion: usize) -> u64 {
+        let sweep = self.ledger.begin_sweep();
+        let mut dropped = 0;
+        let keys: Vec<Key> = self.memory.iter().map(|(key, _)| key).collect();
+        for (index, key) in keys.into_iter().enumerate() {
+            dropped += self.sweep_key(key, now());
+            if index % portion.max(1) == portion.max(1) - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let _forgotten = self.ledger.finish_sweep(sweep);
+        self.memory.settle();
+        dropped
+    }
+
+    fn sweep_key(&self, key: Key, now: Moment) -> u64 {
+        let Some(held) = self.memory.get(key) else { return 0 };
+        let (mut purged, mut expired) = (0, 0);
+        let needs_care = held.responses().iter().any(|response| self.is_over(response, now).is_some());
+        self.swept.fetch_add(held.len() as u64, Ordering::Relaxed);
+        if !needs_care {
+            return 0;
+        }
+        self.retain(key, |response| match self.is_over(response, now) {
+            None => true,
+            Some(Over::Purged) => {
+                purged += 1;
+                false
+            }
+            Some(Over::Expired) => {
+                expired += 1;
+                false
+            }
+        });
+        self.purged.fetch_add(purged, Ordering::Relaxed);
+        self.expired.fetch_add(expired, Ordering::Relaxed);
+        purged + expired
+    }
+
+    fn is_over(&self, response: &StoredResponse, now: Moment) -> Option<Over> {
+        match response.review(&self.ledger) {
+            Review::Gone => Some(Over::Purged),
+            _ if response.useful_until <= now => Some(Over::Expired),
+            _ => None,
+        }
+    }
+
+    /// Lets the shelves catch up with what was stored and dropped. Call it from a timer.
+    pub fn settle(&self) {
+        self.memory.settle();
+    }
+
+    /// How much is stored, and what has gone why.
+    pub fn statistics(&self) -> Statistics {
+        let tally = self.memory.tally();
+        Statistics {
+            responses: tally.responses(),
+            bytes: tally.bytes(),
+            evicted_for_size: tally.evicted_for_size.load(Ordering::Relaxed),
+            purged: self.purged.load(Ordering::Relaxed),
+            expired: self.expired.load(Ordering::Relaxed),
+            swept: self.swept.load(Ordering::Relaxed),
+            arriving_bytes: self.arriving.used(),
+            hit_for_miss: self.uncacheable.len() as u64,
+        }
+    }
+}
+
+/// Why a stored response is dropped by the sweeper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    Purged,
+    Expired,
+}
+
+/// Numbers for metrics and for the operator; counts since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Statistics {
+    pub responses: u64,
+    pub bytes: u64,
+    pub evicted_for_size: u64,
+    pub purged: u64,
+    pub expired: u64,
+    /// Responses that the sweeper has looked at.
+    pub swept: u64,
+    pub arriving_bytes: u64,
+    pub hit_for_miss: u64,
+}

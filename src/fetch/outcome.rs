@@ -1,0 +1,110 @@
+//! What a fetch brings home: for the one who began it, and for those who waited for it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::flight::Deserted;
+use super::tape::{Reader, Tape};
+use crate::backend::{OriginError, OriginResponse};
+use crate::clock::Moment;
+use crate::message::Length;
+use crate::semantics::partial::Span;
+use crate::semantics::storability::NotStored;
+use crate::semantics::variant::Selecting;
+use crate::semantics::Facts;
+use crate::store::StoredResponse;
+
+/// A storable response whose body is still arriving.
+#[derive(Debug)]
+pub struct Arrival {
+    pub status: StatusCode,
+    /// The fields for clients, serialised, as they will be stored.
+    pub lines: Bytes,
+    pub facts: Facts,
+    pub selecting: Selecting,
+    /// Which part of the whole it is, where it is a 206.
+    pub span: Option<Span>,
+    pub length: Length,
+    pub tape: Arc<Tape>,
+    /// Whether it is (as far as is known) to be stored.
+    pub stored: bool,
+    pub answered: Moment,
+    pub sent: Moment,
+}
+
+/// What a fetch brought for one request.
+#[derive(Debug)]
+pub enum Fetched {
+    /// A stored response, that a 304 has confirmed.
+    Confirmed { response: Arc<StoredResponse>, collapsed: bool, sent: Moment, answered: Moment },
+    /// A response that is being stored, and this request's place on its tape.
+    Arriving { arrival: Arc<Arrival>, reader: Reader, collapsed: bool },
+    /// A response for this request alone, and why it is not stored.
+    Own { response: Box<OriginResponse>, reason: Unshared, sent: Moment, answered: Moment },
+    /// The origin did not answer.
+    Failed { error: Arc<OriginError>, collapsed: bool },
+    /// Nothing to share: the request goes on by itself.
+    Retry(Deserted),
+    /// The leader's response is for the leader alone: the request goes on by itself.
+    Released(Unshared),
+}
+
+/// Why a response is for one request only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unshared {
+    /// The rules of caching forbid it, or make it useless.
+    NotStored(NotStored),
+    /// It is larger than what may be stored.
+    TooLarge,
+    /// The origin reports an error (5xx); something stored may be better.
+    ServerError,
+    /// There is no memory for one more arriving body.
+    NoMemory,
+    /// It is not what was asked for: a part that does not fit, a 304 that matches nothing.
+    Mismatch,
+}
+
+impl Unshared {
+    /// The name used in logs, metrics and `Cache-Status`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Unshared::NotStored(reason) => reason.as_str(),
+            Unshared::TooLarge => "too-large",
+            Unshared::ServerError => "server-error",
+            Unshared::NoMemory => "no-memory",
+            Unshared::Mismatch => "mismatch",
+        }
+    }
+
+    /// The names of the cases that `semantics` does not name, for metrics that are declared once.
+    pub const OWN_NAMES: [&'static str; 4] = ["too-large", "server-error", "no-memory", "mismatch"];
+}
+
+/// What a flight brings for its followers.
+#[derive(Clone, Debug)]
+pub enum Landing {
+    Confirmed { response: Arc<StoredResponse>, sent: Moment, answered: Moment },
+    Arriving(Arc<Arrival>),
+    Failed(Arc<OriginError>),
+    Released(Unshared),
+}
+
+impl Landing {
+    /// What a follower has of it.
+    pub(super) fn for_follower(self) -> Fetched {
+        match self {
+            Landing::Confirmed { response, sent, answered } => {
+                Fetched::Confirmed { response, collapsed: true, sent, answered }
+            }
+            Landing::Arriving(arrival) => match arrival.tape.reader() {
+                Some(reader) => Fetched::Arriving { arrival, reader, collapsed: true },
+                // It outgrew the store meanwhile, and its beginning is gone.
+                None => Fetched::Released(Unshared::TooLarge),
+            },
+            Landing::Failed(error) => Fetched::Failed { error, collapsed: true },
+            Landing::Released(reason) => Fetched::Released(reason),
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! One fetch from beginning to end: ask the origin, judge what it says, store, and share.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::sync::oneshot;
+
+use super::errand::{Errand, Purpose};
+use super::flight::Leader;
+use super::outcome::{Arrival, Fetched, Landing, Unshared};
+use super::pump::{self, Bounds, EndsTape, Pumped, pump};
+use super::tape::Tape;
+use super::Fetch;
+use crate::backend::{OriginRequest, OriginResponse};
+use crate::clock::Moment;
+use crate::message::{Body, FieldLines, Length, lines_of};
+use crate::semantics::conditional::Validators;
+use crate::semantics::facts::Bit;
+use crate::semantics::freshness::Exchange;
+use crate::semantics::partial::{self, Combination, ContentRange, Span};
+use crate::semantics::storability::{self, Storability, StoreRequest, Terms};
+use crate::semantics::validation::{self, Conditions, HeadEffect, Selected};
+use crate::semantics::variant::{self, Selecting};
+use crate::semantics::{Facts, dates, fields, staleness};
+use crate::store::ledger::{Birth, Review};
+use crate::store::{Charge, Contents, Kept, Key, StoredBody, StoredResponse};
+
+type Own = Option<oneshot::Sender<Fetched>>;
+
+/// A fetch under way: who leads it, and who waits for it at home.
+struct Voyage {
+    leader: Option<Leader<Landing>>,
+    own: Own,
+}
+
+/// When the origin was asked, and when its head came.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    pub sent: Moment,
+    pub answered: Moment,
+}
+
+impl Times {
+    fn exchange(self) -> Exchange {
+        Exchange { request_time: self.sent, response_time: self.answered }
+    }
+}
+
+impl Voyage {
+    /// Followers and owner get the same; nobody can join any more.
+    fn end(self, landing: Landing, own: Fetched) {
+        if let Some(leader) = self.leader {
+            leader.publish_last(landing);
+        }
+        if let Some(home) = self.own {
+            // The client may have gone: then nobody wants it.
+            let _ = home.send(own);
+        }
+    }
+
+    /// The response is for the owner alone; followers go on by themselves, at once.
+    fn end_alone(self, response: OriginResponse, reason: Unshared, times: Times) {
+        let own =
+            Fetched::Own { response: Box::new(response), reason, sent: times.sent, answered: times.answered };
+        self.end(Landing::Released(reason), own);
+    }
+}
+
+impl Fetch {
+    /// Carries out `errand`. What it brings goes to `own`, and to those who follow `leader`.
+    pub(super) async fn run(self: Arc<Self>, mut errand: Errand, leader: Option<Leader<Landing>>, own: Own) {
+        let voyage = Voyage { leader, own };
+        // Twice at most: what turns out not to fit is asked for once more, without conditions.
+        loop {
+            let birth = self.store.ledger().birth();
+            let sent = self.clock.now();
+            let answer = errand.backend.send(errand.origin_request()).await;
+            let times = Times { sent, answered: self.clock.now() };
+            let response = match answer {
+                Ok(response) => response,
+                Err(error) => {
+                    let error = Arc::new(error);
+                    let own = Fetched::Failed { error: error.clone(), collapsed: false };
+                    return voyage.end(Landing::Failed(error), own);
+                }
+            };
+            match self.weigh(&errand, response, &birth, times) {
+                Weighed::Confirmed(response) => {
+                    let Times { sent, answered } = times;
+                    let own =
+                        Fetched::Confirmed { response: response.clone(), collapsed: false, sent, answered };
+                    return voyage.end(Landing::Confirmed { response, sent, answered }, own);
+                }
+                Weighed::AskAgain => errand.purpose = Purpose::Fill,
+                Weighed::Alone(response, reason) => {
+                    self.remember(&errand, reason, times.answered);
+                    return voyage.end_alone(response, reason, times);
+                }
+                Weighed::Storable(parcel) => return self.bring_home(errand, parcel, birth, times, voyage).await,
+            }
+        }
+    }
+
+    /// Decides what a response is good for. Everything that decides by the rules of caching is asked of
+    /// `semantics/`.
+    fn weigh(&self, errand: &Errand, response: OriginResponse, birth: &Birth, times: Times) -> Weighed {
+        match (&errand.purpose, response.status) {
+            (Purpose::Validate(stored), StatusCode::NOT_MODIFIED) => {
+                return self.confirm(errand, stored, &response, birth, times);
+            }
+            (Purpose::Complete(part), StatusCode::PARTIAL_CONTENT) => {
+                return match self.completion(part, &response) {
+                    Some(prefix) => self.judge(errand, response, times, prefix),
+                    None => Weighed::AskAgain,
+                };
+            }
+            (Purpose::Complete(_), StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_MODIFIED) => {
+                return Weighed::AskAgain;
+            }
+            (Purpose::Validate(_), status) if status.is_server_error() => {
+                return Weighed::Alone(response, Unshared::ServerError);
+            }
+            _ => {}
+        }
+        self.judge(errand, response, times, Vec::new())
+    }
+
+    /// RFC 9111 §4.3.4: a 304 freshens the stored response that it is about.
+    fn confirm(
+        &self,
+        errand: &Errand,
+        stored: &[Arc<StoredResponse>],
+        response: &OriginResponse,
+        birth: &Birth,
+        times: Times,
+    ) -> Weighed {
+        let fields: Vec<HeaderMap> = stored.iter().map(|stored| stored.fields()).collect();
+        let asked_about = validators_of(stored, &fields);
+        let Selected::At(place) = validation::select(&asked_about, &response.headers, &errand.policy) else {
+            return Weighed::AskAgain;
+        };
+        let base = &stored[place];
+        // A hard purge that came meanwhile is about the stored body, and a 304 says nothing of another one.
+        if base.review(self.store.ledger()) == Review::Gone {
+            return Weighed::AskAgain;
+        }
+        match self.freshen(base, &fields[place], &response.headers, errand, birth, times) {
+            Some(response) => Weighed::Confirmed(response),
+            None => Weighed::AskAgain,
+        }
+    }
+
+    /// Takes the fields of a 304, or of a response to HEAD that agrees, into a stored response (RFC 9111
+    /// §3.2): the body stays, fields and freshness are new. One that may not be kept any more is handed out
+    /// this once, and gone from the store. `None` if a purge condemned it meanwhile.
+    fn freshen(
+        &self,
+        base: &Arc<StoredResponse>,
+        stored: &HeaderMap,
+        newer: &HeaderMap,
+        errand: &Errand,
+        birth: &Birth,
+        times: Times,
+    ) -> Option<Arc<StoredResponse>> {
+        let freshened = validation::freshen(&base.facts, stored, newer, times.exchange(), &errand.policy);
+        let what = Kind { status: base.status, facts: freshened.facts, range: base.range.clone() };
+        let contents = Contents {
+            body: base.body.clone(),
+            selecting: base.selecting.clone(),
+            ..self.contents(errand, what, freshened.fields, birth)
+        };
+        if freshened.evict.is_some() {
+            self.store.remove(base);
+            let standing = self.store.ledger().admit(&contents, birth).ok()?;
+            return Some(Arc::new(StoredResponse::new(contents, standing)));
+        }
+        match self.store.keep(contents, birth, |other| std::ptr::eq(other, &**base)) {
+            Kept::Stored(response) => Some(response),
+            Kept::Condemned(_) => None,
+        }
+    }
+
+    /// What a response to HEAD says of the stored response that a GET would have got (RFC 9111 §4.3.5).
+    pub fn take_in_head(&self, errand: &Errand, base: &Arc<StoredResponse>, response: &OriginResponse, times: Times, birth: &Birth) {
+        let stored = base.fields();
+        let mut head = response.headers.clone();
+        if let Length::Known(length) = response.length {
+            head.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let whole = (!base.body.is_partial()).then(|| base.body.len());
+        match validation::head_effect(&base.facts, &stored, whole, response.status, &head) {
+            HeadEffect::None => {}
+            HeadEffect::Freshen => {
+                let _ = self.freshen(base, &stored, &head, errand, birth, times);
+            }
+            HeadEffect::Invalidate => {
+                let mut facts = base.facts;
+                facts.bits.set(Bit::Invalid, true);
+                let what = Kind { status: base.status, facts, range: base.range.clone() };
+                let contents = Contents {
+                    body: base.body.clone(),
+                    selecting: base.selecting.clone(),
+                    ..self.contents(errand, what, stored, birth)
+                };
+                let _ = self.store.keep(contents, birth, |other| std::ptr::eq(other, &**base));
+            }
+        }
+    }
+
+    /// Whether a response may be stored, and what of it. `prefix` is the part that is stored already.
+    fn judge(
+        &self,
+        errand: &Errand,
+        mut response: OriginResponse,
+        times: Times,
+        prefix: Vec<Bytes>,
+    ) -> Weighed {
+        let uri = errand.uri();
+        let request = StoreRequest { facts: &errand.facts, headers: &errand.fields, uri: &uri };
+        let mut status = response.status;
+        let mut headers = std::mem::take(&mut response.headers);
+        if let (Length::Known(length), false) = (response.length, errand.method == Method::HEAD) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let prefix_bytes: u64 = prefix.iter().map(|chunk| chunk.len() as u64).sum();
+        if !prefix.is_empty() {
+            status = StatusCode::OK;
+            headers.remove(CONTENT_RANGE);
+        }
+        let verdict = storability::judge(&request, status, &headers, times.exchange(), &errand.policy);
+        headers.remove(CONTENT_LENGTH);
+        response.headers = headers;
+        let terms = match verdict {
+            Storability::Store(terms) => *terms,
+            Storability::NotStored(reason) => return Weighed::Alone(response, Unshared::NotStored(reason)),
+        };
+        let too_large = matches!(response.length, Length::Known(length)
+            if length + prefix_bytes > self.store.settings().max_object);
+        if too_large {
+            return Weighed::Alone(response, Unshared::TooLarge);
+        }
+        let mut charge = self.store.arriving.open();
+        if let Length::Known(length) = response.length
+            && charge.grow(length).is_err()
+        {
+            return Weighed::Alone(response, Unshared::NoMemory);
+        }
+        // Charged as a whole above where the length is known, and as it grows where it is not.
+        let charge = match response.length {
+            Length::Known(_) => Charges { whole: Some(charge), growing: self.store.arriving.unlimited() },
+            Length::Unknown => Charges { whole: None, growing: charge },
+        };
+        Weighed::Storable(Box::new(Parcel { status, response, terms, charge, prefix, prefix_bytes }))
+    }
+
+    /// Shares a storable response while its body arrives, and stores it once it is whole.
+    async fn bring_home(
+        self: &Arc<Self>,
+        errand: Errand,
+        parcel: Box<Parcel>,
+        birth: Birth,
+        times: Times,
+        voyage: Voyage,
+    ) {
+        let Parcel { status, response, terms, charge, prefix, prefix_bytes } = *parcel;
+        self.store.uncacheable.forget(Key(errand.place.key));
+        let length = match response.length {
+            Length::Known(length) => Length::Known(length + prefix_bytes),
+            Length::Unknown => Length::Unknown,
+        };
+        let span = terms.span;
+        let selecting = terms.selecting.clone();
+        let facts = terms.facts;
+        let what = Kind { status, facts, range: span.and_then(|_| errand.fields.get(RANGE)).map(|r| r.as_bytes().into()) };
+        let headers = fields::stored(&response.headers, &terms.omitted);
+        let draft = Contents { selecting: selecting.clone(), ..self.contents(&errand, what, headers, &birth) };
+        let tape = Tape::kept();
+        let ends = EndsTape(tape.clone());
+        prefix.into_iter().for_each(|chunk| tape.push(chunk));
+        let arrival = Arc::new(Arrival {
+            status,
+            lines: draft.lines.clone(),
+            facts,
+            selecting,
+            span,
+            length,
+            tape: tape.clone(),
+            stored: true,
+            answered: times.answered,
+            sent: times.sent,
+        });
+        let reader = tape.reader();
+        let Voyage { leader, own } = voyage;
+        if let Some(leader) = &leader {
+            leader.publish(Landing::Arriving(arrival.clone()));
+        }
+        // A body that is at hand is stored before anybody can ask again.
+        let at_hand = pump::is_at_hand(&response.body);
+        let mut home = own.zip(reader).map(|(home, reader)| (home, Fetched::Arriving { arrival, reader, collapsed: false }));
+        if !at_hand && let Some((home, own)) = home.take() {
+            let _ = home.send(own);
+        }
+        let bounds = Bounds { max_object: self.store.settings().max_object, window: self.settings.window };
+        let Charges { whole, growing } = charge;
+        let pumped = pump(response.body, &tape, growing, &bounds).await;
+        match pumped {
+            Pumped::Kept { trailers } => {
+                self.store_whole(draft, &tape, span, &birth);
+                tape.finish(trailers);
+            }
+            Pumped::TooLarge => self.remember(&errand, Unshared::TooLarge, self.clock.now()),
+            Pumped::Broken(_) => {}
+        }
+        drop((whole, ends));
+        if let Some((home, own)) = home {
+            let _ = home.send(own);
+        }
+        // Stored by now: who comes from here on finds it there, and no flight to join.
+        drop(leader);
+    }
+
+    fn store_whole(&self, draft: Contents, tape: &Tape, span: Option<Span>, birth: &Birth) {
+        let Some(chunks) = tape.chunks() else { return };
+        let body = match span {
+            None => StoredBody::whole(chunks),
+            Some(span) => StoredBody::part(chunks, span),
+        };
+        let contents = Contents { body, ..draft };
+        let partial = contents.body.is_partial();
+        let selecting = contents.selecting.clone();
+        let _kept = self.store.keep(contents, birth, |old| {
+            // A part never takes the place of a whole.
+            (!partial || old.body.is_partial()) && variant::replaces(&selecting, &old.selecting)
+        });
+    }
+
+    /// What is kept of a response: its end-to-end fields, without those that are written anew for each
+    /// client, and those that only Larder reads set apart. Body and selecting values are the caller's.
+    fn contents(&self, errand: &Errand, what: Kind, mut headers: HeaderMap, birth: &Birth) -> Contents {
+        for name in [&AGE, &CONTENT_LENGTH, &TRANSFER_ENCODING, &CONTENT_RANGE] {
+            headers.remove(name);
+        }
+        if !headers.contains_key(DATE) {
+            // RFC 9110 §6.6.1: a recipient that stores a response without Date adds one.
+            headers.insert(DATE, dates::format(what.facts.response_time));
+        }
+        let settings = &self.store.settings().tags;
+        let (mut lines, mut hidden) = (FieldLines::new(), FieldLines::new());
+        for (name, value) in &headers {
+            let is_hidden = settings.strip && settings.field(name.as_str().as_bytes()).is_some();
+            let into = if is_hidden { &mut hidden } else { &mut lines };
+            into.push(name.as_str(), value.as_bytes());
+        }
+        let origin = format!("http://{}", errand.place.host);
+        let tags = settings.extract(&origin, lines_of(&hidden.own).chain(lines_of(&lines.own)));
+        Contents {
+            place: errand.place.clone(),
+            status: what.status,
+            lines: Bytes::from(lines.own.into_boxed_slice()),
+            hidden: Bytes::from(hidden.own.into_boxed_slice()),
+            facts: what.facts,
+            body: StoredBody::whole(Vec::new()),
+            selecting: Selecting::default(),
+            tags,
+            range: what.range,
+            born: birth.born(),
+            useful_until: staleness::useful_until(&what.facts, &errand.policy),
+        }
+    }
+
+    /// Remembers a key as uncacheable where the reason is likely to hold for its next request too.
+    fn remember(&self, errand: &Errand, reason: Unshared, now: Moment) {
+        let lasting = match reason {
+            Unshared::NotStored(reason) => !reason.concerns_the_request(),
+            Unshared::TooLarge => true,
+            Unshared::ServerError | Unshared::NoMemory | Unshared::Mismatch => false,
+        };
+        if lasting {
+            self.store.uncacheable.remember(Key(errand.place.key), now);
+        }
+    }
+
+    /// The stored first part of a response whose rest has come, if the two belong together (RFC 9111
+    /// §3.4: the same strong validator, and no gap).
+    fn completion(&self, part: &Arc<StoredResponse>, response: &OriginResponse) -> Option<Vec<Bytes>> {
+        let Length::Known(length) = response.length else { return None };
+        let stored = part.fields();
+        let now = part.facts.response_time;
+        let (one, two) = (Validators::read(&stored, now), Validators::read(&response.headers, now));
+        let span = Span::reconcile(ContentRange::read(&response.headers)?, length)?;
+        let fits = part.body.extent().end == span.start
+            && part.body.span().join(&span).is_some_and(|joined| joined.is_whole());
+        (fits && partial::combination(&one, &two) == Combination::Allowed).then(|| part.body.chunks())
+    }
+}
+
+/// What stays of a response beside its fields and body.
+struct Kind {
+    status: StatusCode,
+    facts: Facts,
+    range: Option<Box<[u8]>>,
+}
+
+/// What validation needs to know of stored responses.
+fn validators_of<'a>(stored: &[Arc<StoredResponse>], fields: &'a [HeaderMap]) -> Vec<validation::Stored<'a>> {
+    let of = |(stored, fields): (&Arc<StoredResponse>, &'a HeaderMap)| validation::Stored {
+        entity_tag: fields.get(ETAG).map(HeaderValue::as_bytes),
+        last_modified: fields.get(LAST_MODIFIED).map(HeaderValue::as_bytes),
+        date: stored.facts.date,
+        partial: stored.body.is_partial(),
+    };
+    stored.iter().zip(fields).map(of).collect()
+}
+
+/// What a response is good for.
+enum Weighed {
+    /// It confirms this stored response.
+    Confirmed(Arc<StoredResponse>),
+    /// It does not fit what is stored: ask once more, without conditions.
+    AskAgain,
+    /// It is for the one who asked.
+    Alone(OriginResponse, Unshared),
+    Storable(Box<Parcel>),
+}
+
+/// A storable response on its way.
+struct Parcel {
+    status: StatusCode,
+    response: OriginResponse,
+    terms: Terms,
+    charge: Charges,
+    prefix: Vec<Bytes>,
+    prefix_bytes: u64,
+}
+
+/// The memory it takes while it arrives.
+struct Charges {
+    whole: Option<Charge>,
+    growing: Charge,
+}
+
+impl Errand {
+    /// The request for the origin: the client's fields, and the conditions of the purpose.
+    fn origin_request(&self) -> OriginRequest {
+        let mut headers = self.fields.clone();
+        match &self.purpose {
+            Purpose::Fill => {}
+            Purpose::Validate(stored) => {
+                let fields: Vec<HeaderMap> = stored.iter().map(|stored| stored.fields()).collect();
+                Conditions::of(&validators_of(stored, &fields)).apply(&mut headers);
+            }
+            Purpose::Complete(part) => {
+                if let Ok(rest) = HeaderValue::from_str(&format!("bytes={}-", part.body.extent().end)) {
+                    headers.insert(RANGE, rest);
+                }
+                // Another representation by now? Then the whole of it, at once (RFC 9110 §13.1.5).
+                if let Some(tag) = part.fields().get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")) {
+                    headers.insert(IF_RANGE, tag.clone());
+                }
+            }
+        }
+        OriginRequest {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            headers,
+            body: Body::Empty,
+            length: Length::Known(0),
+            interim: self.interim.clone(),
+            upgrade: false,
+        }
+    }
+
+    /// The absolute URI of the target.
+    fn uri(&self) -> String {
+        format!("http://{}{}", self.place.host, String::from_utf8_lossy(&self.place.target))
+    }
+}

@@ -1,0 +1,265 @@
+//! One request under way: its normal form, what it asks of a cache, which rules hold for it, and its key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONNECTION, MAX_FORWARDS, UPGRADE, VIA};
+use http::{HeaderMap, Method, StatusCode};
+
+use super::{Pipeline, RoutePlan};
+use crate::clock::Moment;
+use crate::fetch::Fetched;
+use crate::front::Admitted;
+use crate::front::outbound::Identity;
+use crate::front::page::{page, plain};
+use crate::message::{CacheResult, Outcome, Request, RequestId, Response};
+use crate::semantics::facts::Facts;
+use crate::semantics::reuse::{self, Reuse, Unusable};
+use crate::semantics::status::CacheStatus;
+use crate::semantics::variant::Selecting;
+use crate::semantics::RequestFacts;
+use crate::store::{Key, Place};
+
+/// So many times the same pseudonym in `Via` is a loop, and not a chain of tiers.
+const VIA_MAX: usize = 8;
+
+/// One request under way.
+pub struct Journey {
+    pub admitted: Box<Admitted>,
+    pub facts: RequestFacts,
+    pub plan: Arc<RoutePlan>,
+    pub key: Key,
+    pub page: u128,
+    pub id: RequestId,
+    /// From the request being sent to the origin until its head came, once it did.
+    origin_wait: Option<Duration>,
+    /// The fields that a response for the same key turned out to vary by.
+    variant: Option<Selecting>,
+}
+
+impl Pipeline {
+    /// What is known of a request before anything is decided.
+    pub(super) fn begin(&self, admitted: Box<Admitted>, id: RequestId) -> Journey {
+        let request = &admitted.request;
+        let facts = RequestFacts::read(&request.method, &request.headers);
+        let routing = self.routing.load();
+        let plan = routing.select(&admitted.host, admitted.path(), &request.method).clone();
+        let (key, page) = self.keys.digests(&admitted.host, &admitted.target, &plan.query);
+        Journey { admitted, facts, plan, key: Key(key), page, id, origin_wait: None, variant: None }
+    }
+
+    /// `OPTIONS *` and its like: about this server, and there is little to say.
+    pub(super) fn answer_for_server(&self, request: Request, id: RequestId) -> Response {
+        let is_options = request.method == Method::OPTIONS;
+        let outcome = outcome_of(&request, id, CacheResult::Synthetic, "server", "");
+        let mut response = match is_options {
+            true => plain(StatusCode::NO_CONTENT, "", Bytes::new(), outcome),
+            false => page(StatusCode::BAD_REQUEST, "Only OPTIONS can be asked of the server itself.", outcome),
+        };
+        if is_options {
+            response.fields.push("Allow", b"GET, HEAD, OPTIONS");
+        }
+        self.add_cache_status(&mut response.fields, &CacheStatus::default());
+        response
+    }
+
+    /// `CONNECT` is for forward proxies.
+    pub(super) fn refuse_connect(&self, request: Request, id: RequestId) -> Response {
+        let outcome = outcome_of(&request, id, CacheResult::Refused, "connect", "");
+        let mut response =
+            page(StatusCode::NOT_IMPLEMENTED, "This server opens no tunnels to other hosts.", outcome);
+        response.close = true;
+        response
+    }
+
+    /// RFC 9110 §7.6.2: a TRACE or OPTIONS whose hops are used up is answered by whoever has it.
+    pub(super) fn answer_last_hop(&self, journey: &Journey) -> Response {
+        let outcome = journey.outcome(CacheResult::Synthetic, "max-forwards");
+        let mut response = match journey.admitted.request.method == Method::TRACE {
+            // Nothing is echoed: what a request carries is no client's to read back (RFC 9110 §9.3.8).
+            true => page(StatusCode::METHOD_NOT_ALLOWED, "TRACE ends here.", outcome),
+            false => plain(StatusCode::NO_CONTENT, "", Bytes::new(), outcome),
+        };
+        self.add_cache_status(&mut response.fields, &CacheStatus::default());
+        response
+    }
+
+    /// A request that comes back to where it has been would never end.
+    pub(super) fn refuse_loop(&self, journey: &Journey) -> Response {
+        let outcome = journey.outcome(CacheResult::Refused, "loop");
+        let mut response = page(
+            StatusCode::LOOP_DETECTED,
+            "This request has come through this server before: a backend leads back to it.",
+            outcome,
+        );
+        self.add_cache_status(&mut response.fields, &CacheStatus { detail: Some("loop".into()), ..CacheStatus::default() });
+        response
+    }
+
+    /// RFC 9111 §5.2.1.7: 504 where nothing stored can be used.
+    pub(super) fn refuse_only_if_cached(&self, journey: &Journey) -> Response {
+        let outcome = journey.outcome(CacheResult::Synthetic, "only-if-cached");
+        let mut response =
+            page(StatusCode::GATEWAY_TIMEOUT, "Nothing is stored that could answer this request.", outcome);
+        let status = CacheStatus { detail: Some("only-if-cached".into()), ..CacheStatus::default() };
+        self.add_cache_status(&mut response.fields, &status);
+        response
+    }
+}
+
+impl Journey {
+    /// The client's fields.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.admitted.request.headers
+    }
+
+    /// When the request was there.
+    pub fn now(&self) -> Moment {
+        self.admitted.request.received
+    }
+
+    /// Whether this is HEAD: no body is sent.
+    pub fn is_head(&self) -> bool {
+        self.admitted.request.method == Method::HEAD
+    }
+
+    /// Where responses to this request belong.
+    pub fn place(&self) -> Place {
+        Place {
+            key: self.key.0,
+            page: self.page,
+            host: self.admitted.host.clone(),
+            target: self.admitted.target[..].into(),
+        }
+    }
+
+    /// The absolute URI of the target.
+    pub fn uri(&self) -> String {
+        format!("http://{}{}", self.admitted.host, String::from_utf8_lossy(&self.admitted.target))
+    }
+
+    /// Whether the rules let this request look into the cache.
+    pub fn may_look_up(&self) -> Result<(), Unusable> {
+        reuse::admits(&self.facts, &self.plan.policy)?;
+        // RFC 9110 §13.1.1: If-Match and If-Unmodified-Since are about what the origin has.
+        match crate::semantics::conditional::is_for_the_origin(&self.facts) {
+            true => Err(Unusable::Method),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the client would rather have 504 than wait for the origin.
+    pub fn is_only_if_cached(&self) -> bool {
+        reuse::is_only_if_cached(&self.facts, &self.plan.policy)
+    }
+
+    /// Whether the client asks for a switch to another protocol (RFC 9110 §7.8).
+    pub fn wants_upgrade(&self) -> bool {
+        let named = |line: &http::HeaderValue| {
+            line.as_bytes().split(|b| *b == b',').any(|m| m.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+        };
+        self.headers().contains_key(UPGRADE)
+            && self.admitted.request.version == http::Version::HTTP_11
+            && self.headers().get_all(CONNECTION).iter().any(named)
+    }
+
+    /// What is left of `Max-Forwards`, where it counts (RFC 9110 §7.6.2).
+    pub fn hops_left(&self) -> Option<u32> {
+        if !matches!(self.admitted.request.method, Method::TRACE | Method::OPTIONS) {
+            return None;
+        }
+        self.headers().get(MAX_FORWARDS)?.to_str().ok()?.trim().parse().ok()
+    }
+
+    /// Whether this request has been here too often.
+    pub fn is_looping(&self, identity: &Identity) -> bool {
+        let ours = identity.pseudonym.as_bytes();
+        let is_ours = |member: &[u8]| {
+            let mut words = member.trim_ascii().split(|b| *b == b' ');
+            words.nth(1) == Some(ours)
+        };
+        let count = |line: &http::HeaderValue| line.as_bytes().split(|b| *b == b',').filter(|m| is_ours(m)).count();
+        self.headers().get_all(VIA).iter().map(count).sum::<usize>() > VIA_MAX
+    }
+
+    /// Whether another request's fetch may answer this one: never where credentials could tell the two
+    /// apart.
+    pub fn may_share(&self) -> bool {
+        !self.headers().contains_key(AUTHORIZATION)
+    }
+
+    /// Whether what another request fetched may answer this one: it is selected by `Vary`, and may be used
+    /// without asking the origin again (RFC 9111 §4, on collapsed requests).
+    pub fn accepts_shared(&self, facts: &Facts, selecting: &Selecting) -> bool {
+        selecting.matches(self.headers()).is_some()
+            && !matches!(
+                reuse::judge(facts, &self.facts, facts.response_time, &self.plan.policy),
+                Reuse::Ask(_) | Reuse::Unusable(_)
+            )
+    }
+
+    /// Remembers what a response for the same key varies by, so that this request waits only for its own
+    /// variant.
+    pub(super) fn note_variant(&mut self, selecting: &Selecting) {
+        self.variant = Some(selecting.clone());
+    }
+
+    /// What a response for the same key is known to vary by.
+    pub(super) fn variant(&self) -> Option<&Selecting> {
+        self.variant.as_ref()
+    }
+
+    /// Notes how long the origin took.
+    pub(super) fn note_exchange(&mut self, fetched: &Fetched) {
+        self.origin_wait = match fetched {
+            Fetched::Confirmed { sent, answered, .. } | Fetched::Own { sent, answered, .. } => {
+                Some(answered.since(*sent))
+            }
+            Fetched::Arriving { arrival, .. } => Some(arrival.answered.since(arrival.sent)),
+            Fetched::Failed { .. } | Fetched::Retry(_) | Fetched::Released(_) => self.origin_wait,
+        };
+    }
+
+    /// Notes how long the origin took to answer a request that was passed.
+    pub(super) fn note_wait(&mut self, wait: Duration) {
+        self.origin_wait = Some(wait);
+    }
+
+    /// What became of this request.
+    pub fn outcome(&self, result: CacheResult, detail: &'static str) -> Box<Outcome> {
+        let mut outcome = outcome_of(&self.admitted.request, self.id, result, detail, &self.admitted.host);
+        outcome.origin_wait = self.origin_wait;
+        outcome
+    }
+
+    /// The same, for a request that an origin was asked about.
+    pub fn outcome_with_backend(&self, result: CacheResult, detail: &'static str) -> Box<Outcome> {
+        let mut outcome = self.outcome(result, detail);
+        outcome.backend = Some(self.plan.backend.name().clone());
+        outcome
+    }
+}
+
+fn outcome_of(
+    request: &Request,
+    id: RequestId,
+    result: CacheResult,
+    detail: &'static str,
+    host: &str,
+) -> Box<Outcome> {
+    Box::new(Outcome {
+        request_id: id,
+        result,
+        detail,
+        backend: None,
+        method: request.method.clone(),
+        host: host.into(),
+        target: request.target.clone(),
+        version: request.version,
+        peer: request.peer.clone(),
+        received: request.received,
+        origin_wait: None,
+        error: None,
+    })
+}

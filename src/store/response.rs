@@ -1,0 +1,190 @@
+//! One stored response: its fields, its body, and what is needed to decide about it without reading either.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::body::StoredBody;
+use super::ledger::{Asked, Ledger, Review, Sequence, Standing, Subject};
+use super::tags::TagDigest;
+use crate::clock::Moment;
+use crate::message::lines_of;
+use crate::semantics::Facts;
+use crate::semantics::variant::Selecting;
+
+/// Bytes that a stored response takes beyond its fields, body and tags: the struct itself with its
+/// reference counts, and the shelf's index. Measured; see `docs/performance.md`.
+const OVERHEAD_BYTES: u64 = 480;
+
+/// Where a response belongs: the same for all variants of one URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Digest of host, path and normalised query.
+    pub key: u128,
+    /// Digest of host and path.
+    pub page: u128,
+    /// Host in normal form.
+    pub host: Box<str>,
+    /// Path and query.
+    pub target: Box<[u8]>,
+}
+
+impl Place {
+    /// What the ledger may ask of a response that has not come yet.
+    pub fn asked(&self) -> Asked<'_> {
+        Asked { key: self.key, page: self.page, host: &self.host, target: &self.target }
+    }
+}
+
+/// What a response consists of. Never changes once it is made.
+#[derive(Debug)]
+pub struct Contents {
+    pub place: Place,
+    pub status: StatusCode,
+    /// The end-to-end fields for clients, serialised; without `Content-Length` and `Age`.
+    pub lines: Bytes,
+    /// Fields kept for Larder's own use and not shown to clients (tags), serialised.
+    pub hidden: Bytes,
+    pub facts: Facts,
+    pub body: StoredBody,
+    /// What `Vary` selected by in the request that this answered.
+    pub selecting: Selecting,
+    pub tags: Box<[TagDigest]>,
+    /// The `Range` this answered, where it is a part.
+    pub range: Option<Box<[u8]>>,
+    /// The ledger's head when the origin request was sent.
+    pub born: Sequence,
+    /// From then on it is neither fresh, nor within any stale window, nor worth validating.
+    pub useful_until: Moment,
+}
+
+/// A response as it is kept: its contents, the ledger's judgement of it, and how often it was asked for.
+#[derive(Debug)]
+pub struct StoredResponse {
+    contents: Contents,
+    pub standing: Standing,
+    hits: AtomicU32,
+    /// Whether it was asked for since it came to its shelf.
+    asked: AtomicU32,
+}
+
+impl std::ops::Deref for StoredResponse {
+    type Target = Contents;
+
+    fn deref(&self) -> &Contents {
+        &self.contents
+    }
+}
+
+impl StoredResponse {
+    /// `contents` with the standing that the ledger gave it.
+    pub fn new(contents: Contents, standing: Standing) -> Self {
+        StoredResponse { contents, standing, hits: AtomicU32::new(0), asked: AtomicU32::new(0) }
+    }
+
+    /// What `ledger` says of it now: two loads and a comparison where nothing new was purged.
+    pub fn review(&self, ledger: &Ledger) -> Review {
+        self.standing.review(ledger, &self.contents)
+    }
+
+    /// Counts a hit.
+    pub fn note_hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        // Written once only: a hot response's line of memory is shared by all cores.
+        if self.asked.load(Ordering::Relaxed) == 0 {
+            self.asked.store(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often this was served from memory.
+    pub fn hits(&self) -> u32 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
+    /// Takes over the counts of the response that this one replaces.
+    pub fn inherit_hits(&self, from: &StoredResponse) {
+        self.hits.store(from.hits(), Ordering::Relaxed);
+        self.asked.store(from.asked.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    pub(super) fn was_asked_for(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn forget_asks(&self) {
+        self.asked.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Contents {
+    /// All stored fields as a map, the hidden ones included: for validation and inspection, not for hits.
+    pub fn fields(&self) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines_of(&self.lines).chain(lines_of(&self.hidden)) {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+                map.append(name, value);
+            }
+        }
+        map
+    }
+
+    /// The value of the first line of this name (in lower case) that clients may see.
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        lines_of(&self.lines).find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// What this takes of `cache.memory`, in bytes: body, fields, tags, index and rounding.
+    pub fn weight(&self) -> u64 {
+        OVERHEAD_BYTES
+            + self.body.weight()
+            + (self.lines.len() + self.hidden.len() + self.selecting.as_bytes().len()) as u64
+            + (self.place.host.len() + self.place.target.len()) as u64
+            + std::mem::size_of_val(&*self.tags) as u64
+    }
+}
+
+impl Subject for Contents {
+    fn key(&self) -> u128 {
+        self.place.key
+    }
+
+    fn page(&self) -> u128 {
+        self.place.page
+    }
+
+    fn host(&self) -> &str {
+        &self.place.host
+    }
+
+    fn target(&self) -> &[u8] {
+        &self.place.target
+    }
+
+    fn tags(&self) -> &[TagDigest] {
+        &self.tags
+    }
+
+    fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    fn size(&self) -> u64 {
+        self.body.len()
+    }
+
+    fn age_at(&self, moment: Moment) -> Duration {
+        self.facts.current_age(moment)
+    }
+
+    fn any_field(&self, name: &str, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        lines_of(&self.lines)
+            .chain(lines_of(&self.hidden))
+            .any(|(n, value)| n.eq_ignore_ascii_case(name.as_bytes()) && test(value))
+    }
+
+    fn any_tag(&self, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        super::tags::TagSettings::default().any_name(lines_of(&self.hidden).chain(lines_of(&self.lines)), test)
+    }
+}
