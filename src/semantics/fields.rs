@@ -1,0 +1,124 @@
+//! Which fields are forwarded, stored, and updated (RFC 9110 §7.6.1, RFC 9111 §3.1, §3.2).
+
+use http::{HeaderMap, HeaderName, header};
+
+use super::lists;
+
+/// Whether a field is about one connection, whatever `Connection` says (RFC 9110 §7.6.1).
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade"
+    )
+}
+
+/// Whether a field is between a client and the proxy next to it (RFC 9110 §11.7); "specific to the proxy that
+/// a cache uses when forwarding a request", so never stored (RFC 9111 §3.1).
+pub fn is_for_the_proxy(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "proxy-authenticate" | "proxy-authentication-info" | "proxy-authorization")
+}
+
+/// Removes the fields that are about the connection they came on: the hop-by-hop ones, and those that
+/// `Connection` names, but for the fields it may not name because the message depends on them end to end.
+pub fn strip_connection(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|line| lists::members(line.as_bytes()))
+        .filter_map(|member| HeaderName::from_bytes(member).ok())
+        .filter(|name| !is_never_hop_by_hop(name))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    let hop_by_hop: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    for name in hop_by_hop {
+        headers.remove(name);
+    }
+}
+
+/// §7.6.1: "A sender MUST NOT send a connection option corresponding to a field that is intended for all
+/// recipients […] Cache-Control is never appropriate". A sender that does it anyway could use us to take away
+/// from the next recipient what keeps it safe.
+fn is_never_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "cache-control"
+            | "content-length"
+            | "content-encoding"
+            | "content-range"
+            | "content-type"
+            | "date"
+            | "age"
+            | "expires"
+            | "host"
+            | "authorization"
+            | "cookie"
+            | "set-cookie"
+            | "vary"
+            | "via"
+            | "range"
+            | "x-forwarded-for"
+            | "x-forwarded-proto"
+            | "forwarded"
+    )
+}
+
+/// The fields of a response that are stored (RFC 9111 §3.1): all but those about the connection, those for
+/// the proxy, `Age`, which is generated at every use, and `omitted` ([`super::Terms::omitted`]).
+pub fn stored(response: &HeaderMap, omitted: &[HeaderName]) -> HeaderMap {
+    let mut fields = response.clone();
+    strip_connection(&mut fields);
+    remove_unstored(&mut fields, omitted);
+    fields
+}
+
+fn remove_unstored(fields: &mut HeaderMap, omitted: &[HeaderName]) {
+    let barred: Vec<HeaderName> =
+        fields.keys().filter(|name| is_for_the_proxy(name) || **name == header::AGE).cloned().collect();
+    for name in barred.iter().chain(omitted) {
+        fields.remove(name);
+    }
+}
+
+/// Whether an update (a 304, a 206 that is combined, a HEAD) leaves the stored value of a field as it is
+/// (RFC 9111 §3.2): `Content-Length` by the text, and, as the text permits "to assure integrity of the stored
+/// response", the fields that describe the stored bytes themselves. `ETag` names those bytes.
+pub fn is_kept_in_update(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "content-length"
+            | "content-encoding"
+            | "content-range"
+            | "content-md5"
+            | "content-digest"
+            | "repr-digest"
+            | "digest"
+            | "etag"
+    )
+}
+
+/// The stored fields after an update by `newer` (RFC 9111 §3.2): each of its fields replaces the stored ones of
+/// that name, but for those excepted. A stored field that is absent is added even if it is one that an update
+/// would not change, except `Content-Length`, `Content-Encoding` and `Content-Range`.
+pub fn updated(stored: &HeaderMap, newer: &HeaderMap, omitted: &[HeaderName]) -> HeaderMap {
+    let mut newer = newer.clone();
+    strip_connection(&mut newer);
+    remove_unstored(&mut newer, omitted);
+    let mut fields = stored.clone();
+    for name in newer.keys() {
+        let describes_bytes =
+            matches!(name.as_str(), "content-length" | "content-encoding" | "content-range");
+        if describes_bytes || (is_kept_in_update(name) && stored.contains_key(name)) {
+            continue;
+        }
+        fields.remove(name);
+        for value in newer.get_all(name) {
+            fields.append(name, value.clone());
+        }
+    }
+    for name in omitted {
+        fields.remove(name);
+    }
+    fields
+}

@@ -1,0 +1,105 @@
+//! What a response makes invalid (RFC 9111 §4.4, RFC 9875), and the groups a response belongs to.
+
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use sfv::{BareItem, List, ListEntry, Parser};
+
+use super::RequestFacts;
+use super::key::Uri;
+
+/// `Cache-Groups` (RFC 9875 §2).
+pub const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
+/// `Cache-Group-Invalidation` (RFC 9875 §3).
+pub const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
+
+/// What must be invalidated because of a response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Invalidation {
+    /// Absolute URIs in normal form, each once: the target URI, and those of the same origin that `Location`
+    /// and `Content-Location` name.
+    pub uris: Vec<String>,
+    /// Groups of the target's origin (RFC 9875 §3).
+    pub groups: Vec<String>,
+}
+
+impl Invalidation {
+    /// Whether nothing is invalidated.
+    pub fn is_empty(&self) -> bool {
+        self.uris.is_empty() && self.groups.is_empty()
+    }
+}
+
+/// What a response to `request` for `uri` (absolute, in normal form) invalidates.
+///
+/// §4.4: "when it receives a non-error status code in response to an unsafe request method (including methods
+/// whose safety is unknown)"; non-error is 2xx and 3xx.
+pub fn by_response(
+    request: &RequestFacts,
+    uri: &str,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Invalidation {
+    if !request.method.is_unsafe() || !(status.is_success() || status.is_redirection()) {
+        return Invalidation::default();
+    }
+    let mut uris = vec![uri.to_owned()];
+    for field in [header::LOCATION, header::CONTENT_LOCATION] {
+        for named in resolve_all(headers, &field, uri).unwrap_or_default() {
+            // "a cache MUST NOT trigger an invalidation […] if the origin of the URI to be invalidated
+            // differs from that of the target URI"
+            if same_origin(&named, uri) && !uris.contains(&named) {
+                uris.push(named);
+            }
+        }
+    }
+    Invalidation { uris, groups: strings(headers, &CACHE_GROUP_INVALIDATION) }
+}
+
+/// The groups that a response says it belongs to (RFC 9875 §2). They are of its own origin only (§2.1).
+pub fn groups(headers: &HeaderMap) -> Vec<String> {
+    strings(headers, &CACHE_GROUPS)
+}
+
+/// A List of Strings. Parameters are ignored; a field that does not parse, or that holds anything else, is
+/// ignored as a whole (RFC 9651 §4.2).
+fn strings(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(|line| line.as_bytes()).collect();
+    if lines.is_empty() {
+        return Vec::new();
+    }
+    let Ok(list) = Parser::new(&lines.join(&b", "[..])).parse::<List>() else {
+        return Vec::new();
+    };
+    let mut groups = Vec::with_capacity(list.len());
+    for entry in list {
+        match entry {
+            ListEntry::Item(item) => match item.bare_item {
+                BareItem::String(group) => groups.push(String::from(group)),
+                _ => return Vec::new(),
+            },
+            ListEntry::InnerList(_) => return Vec::new(),
+        }
+    }
+    groups
+}
+
+/// The URI references of a field, resolved against `base` (absolute, in normal form) and in normal form.
+/// `None` where a line is no reference to an http or https URI.
+pub(super) fn resolve_all(headers: &HeaderMap, field: &HeaderName, base: &str) -> Option<Vec<String>> {
+    let base = Uri::parse(base)?;
+    headers
+        .get_all(field)
+        .iter()
+        .map(|line| {
+            let reference = std::str::from_utf8(line.as_bytes()).ok()?;
+            Some(base.resolve(reference.trim_matches([' ', '\t']))?.to_string())
+        })
+        .collect()
+}
+
+/// Whether two absolute URIs in normal form have the same origin (RFC 9110 §4.3.1).
+fn same_origin(one: &str, two: &str) -> bool {
+    match (Uri::parse(one), Uri::parse(two)) {
+        (Some(one), Some(two)) => one.origin() == two.origin(),
+        _ => false,
+    }
+}

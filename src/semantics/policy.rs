@@ -1,0 +1,161 @@
+//! What the operator may bend in the rules of caching; the defaults are the documented ones.
+
+use std::time::Duration;
+
+use http::HeaderName;
+
+/// The operator's settings that bear on the rules of this room. Plain data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// Whether clients may steer the cache with `Cache-Control` and `Pragma` in their requests.
+    pub client_directives: ClientDirectives,
+    /// The targeted fields that are obeyed, most specific first (RFC 9213 §2.2).
+    /// Default: `larder-cache-control`, `cdn-cache-control`.
+    pub targeted: Vec<HeaderName>,
+    /// Whether `Surrogate-Control` (W3C Edge Architecture 1.0) is obeyed; it ranks below the targeted fields
+    /// and above `Cache-Control`. Default: yes, Larder is a surrogate.
+    pub surrogate_control: bool,
+    /// The device token under which a `Surrogate-Control` directive may address this Larder, and which
+    /// `Surrogate-Capability` announces. Default: `larder`.
+    pub surrogate_token: Box<str>,
+    /// A freshness lifetime that replaces whatever the response says about its own. It never makes a response
+    /// storable that says `no-store` or `private`, and never skips a validation that `no-cache` demands.
+    pub ttl: Option<Duration>,
+    /// A freshness lifetime for responses that say nothing, in place of the heuristic, where the status code
+    /// allows a heuristic.
+    pub default_ttl: Option<Duration>,
+    /// The part of the time since `Last-Modified` that a response without explicit lifetime stays fresh
+    /// (RFC 9111 §4.2.2). Default: 0.1; zero turns the heuristic off.
+    pub heuristic_fraction: f64,
+    /// The longest heuristic lifetime. Default: 24 h.
+    pub heuristic_max: Duration,
+    /// For how long a response that became stale is served while it is refreshed, where it does not say
+    /// itself. Default: zero. RFC 9111 §4.2.4 wants a word of the origin or of the operator for this; setting
+    /// it is the operator's word.
+    pub stale_while_revalidate: Duration,
+    /// For how long a stale response is served when the origin fails, where it does not say itself.
+    /// Default: 1 h.
+    pub stale_if_error: Duration,
+    /// Whether `s-maxage` forbids stale use even where the response names a stale window itself.
+    pub shared_max_age: SharedMaxAge,
+    /// For how long a stale response that has a validator is worth keeping, so that it can be validated.
+    /// Default: 24 h.
+    pub keep: Duration,
+    /// When a response with `Set-Cookie` may be stored.
+    pub set_cookie: SetCookie,
+    /// How a request with `Cookie` may use the cache.
+    pub cookies: Cookies,
+    /// What an unusable `Age` field means.
+    pub age_errors: AgeErrors,
+    /// What a 304 that contradicts the validator it answers means.
+    pub contradicting_304: Contradicting304,
+    /// How many request fields one `Vary` may name; a response that names more is not stored. Default: 16.
+    pub max_vary_fields: usize,
+    /// How many variants one key may have (kept by the store). Default: 64.
+    pub max_variants: usize,
+    /// The bounds on a request's ranges.
+    pub ranges: super::range::Limits,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            client_directives: ClientDirectives::Ignore,
+            targeted: vec![
+                HeaderName::from_static("larder-cache-control"),
+                HeaderName::from_static("cdn-cache-control"),
+            ],
+            surrogate_control: true,
+            surrogate_token: "larder".into(),
+            ttl: None,
+            default_ttl: None,
+            heuristic_fraction: 0.1,
+            heuristic_max: Duration::from_secs(24 * 3600),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::from_secs(3600),
+            shared_max_age: SharedMaxAge::ForbidsStale,
+            keep: Duration::from_secs(24 * 3600),
+            set_cookie: SetCookie::WhenShared,
+            cookies: Cookies::ExplicitOnly,
+            age_errors: AgeErrors::Ignore,
+            contradicting_304: Contradicting304::Refetch,
+            max_vary_fields: 16,
+            max_variants: 64,
+            ranges: super::range::Limits::default(),
+        }
+    }
+}
+
+/// Whether request directives (RFC 9111 §5.2.1, §5.4) are obeyed. They are advisory: "a cache MAY implement
+/// them, but is not required to".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientDirectives {
+    /// They are ignored. The default: an accelerator works for the origin, and a client that may say
+    /// `no-cache` may make the origin do all the work that the accelerator is there to save.
+    #[default]
+    Ignore,
+    /// `no-cache`, `no-store`, `max-age`, `min-fresh`, `max-stale`, `only-if-cached`, `stale-if-error` and,
+    /// where there is no `Cache-Control`, `Pragma: no-cache` are obeyed.
+    Honour,
+}
+
+/// When a response with `Set-Cookie` may be stored. RFC 9111 §7.3 leaves it to the origin's directives; many
+/// origins set cookies on everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SetCookie {
+    /// Never.
+    Never,
+    /// Only if a directive says that the response is meant for shared caches: `public`, `s-maxage`, or a
+    /// lifetime in a targeted field or `Surrogate-Control`. The default: a session cookie beside a plain
+    /// `max-age` is far more often an oversight than an intention.
+    #[default]
+    WhenShared,
+    /// As any other response: what the standard says.
+    Standard,
+}
+
+/// How a request with `Cookie` may use the cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cookies {
+    /// It never does.
+    Pass,
+    /// It uses, and may fill, the cache where the lifetime is explicit (a directive, `Expires`, or the
+    /// operator's ttl), never where it is only guessed. The default.
+    #[default]
+    ExplicitOnly,
+    /// As any other request: what the standard says.
+    Standard,
+}
+
+/// What an `Age` that is not one non-negative integer means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AgeErrors {
+    /// RFC 9111 §5.1: of a list the first member counts, and an invalid field is ignored. The default.
+    #[default]
+    Ignore,
+    /// The response is taken to be stale: an invalid value, several field lines, or lines that an
+    /// intermediary combined (`0, 0`), say that something on the way miscounts. One list as a sender wrote it
+    /// (`0,7200`) still counts by its first member.
+    Stale,
+}
+
+/// Whether `s-maxage` forbids stale use where the response itself names a stale window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SharedMaxAge {
+    /// RFC 9111 §5.2.2.10: `s-maxage` has the meaning of `proxy-revalidate`, which wins. The default.
+    #[default]
+    ForbidsStale,
+    /// A `stale-while-revalidate` or `stale-if-error` beside `s-maxage` is obeyed, as many frameworks intend.
+    AllowsStatedWindows,
+}
+
+/// What a 304 whose entity tag is none of those that were asked about means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Contradicting304 {
+    /// RFC 9111 §4.3.4: it updates nothing; the response is fetched without conditions. The default.
+    #[default]
+    Refetch,
+    /// Where exactly one entity tag was sent, the 304 can only be about that one: the stored response is
+    /// freshened and keeps its own tag. For origins whose filters rewrite tags (`"abc-gzip"`).
+    KeepStored,
+}

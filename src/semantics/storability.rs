@@ -1,0 +1,418 @@
+//! May a response be stored, and on what terms (RFC 9111 §3)?
+
+use http::{HeaderMap, HeaderName, StatusCode, header};
+
+use super::conditional::Validators;
+use super::directives::ResponseDirectives;
+use super::facts::{Bit, Bits, LifetimeSource};
+use super::freshness::{self, Exchange, Lifetime};
+use super::partial::{ContentRange, Span};
+use super::policy::{ClientDirectives, Cookies, SetCookie};
+use super::request::CacheMethod;
+use super::targeted::{self, Governing};
+use super::variant::{Selecting, Vary};
+use super::{Facts, Policy, RequestFacts, dates::DateField, invalidation};
+
+/// The request that a response answers.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreRequest<'a> {
+    pub facts: &'a RequestFacts,
+    /// The fields as they were sent to the origin, but for the conditions that Larder put in for itself.
+    pub headers: &'a HeaderMap,
+    /// The absolute target URI in normal form ([`super::key`]).
+    pub uri: &'a str,
+}
+
+/// Whether a response may be stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Storability {
+    /// It may, on these terms.
+    Store(Box<Terms>),
+    /// It may not, or need not.
+    NotStored(NotStored),
+}
+
+/// What to keep beside a stored response, and what to leave out of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    pub facts: Facts,
+    /// The request fields that select it.
+    pub vary: Vary,
+    /// Their values in the request that it answers.
+    pub selecting: Selecting,
+    /// Fields that `no-cache="…"` and `private="…"` bar from being stored (RFC 9111 §3.1).
+    pub omitted: Vec<HeaderName>,
+    /// For a 206: the part of the whole that its body is.
+    pub span: Option<Span>,
+}
+
+/// Why a response is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NotStored {
+    /// The method's responses are never stored.
+    Method,
+    /// A response to HEAD has no body to keep; it may freshen a stored one (RFC 9111 §4.3.5).
+    Head,
+    /// A POST's response is only of use with its own URI in `Content-Location` and explicit freshness
+    /// (RFC 9110 §9.3.3).
+    PostNotReusable,
+    /// The status code is not final (RFC 9111 §3).
+    Interim,
+    /// 304: it updates, it is not stored.
+    NotModified,
+    /// 412, 416 or 407: it is about this request's conditions, ranges or proxy, not about the resource.
+    RequestSpecificStatus,
+    /// `must-understand` with a status code that is not understood (§5.2.2.3).
+    StatusNotUnderstood,
+    /// `no-store` in the response (§5.2.2.5).
+    NoStore,
+    /// `private` for the whole response (§5.2.2.7).
+    Private,
+    /// `no-store` in the request, which the operator lets clients say (§5.2.1.5).
+    RequestNoStore,
+    /// The request has `Authorization` and no directive allows sharing (§3.5).
+    Authorization,
+    /// `Set-Cookie`, where the operator's setting asks for more than the response says.
+    SetCookie,
+    /// The request has `Cookie`, and the lifetime is only guessed, or the operator lets no such request in.
+    Cookie,
+    /// `Vary: *` (§4.1).
+    VaryAny,
+    /// `Vary` names more fields than the policy allows.
+    VaryTooMany,
+    /// `Vary` is not a list of field names.
+    VaryInvalid,
+    /// A 206 that is not one well-formed range of bytes.
+    PartialUnusable,
+    /// Nothing in it makes it cacheable: no explicit lifetime, no `public`, no heuristically cacheable status.
+    NotCacheable,
+    /// It has neither a lifetime nor a validator, so it could never be used.
+    NeitherFreshNorValidatable,
+    /// It is stale already and has no validator, so it could never be used.
+    StaleOnArrival,
+    /// It must be validated on every use, and has no validator.
+    NoCacheWithoutValidator,
+}
+
+impl NotStored {
+    /// All reasons, for metrics that are declared once.
+    pub const ALL: [NotStored; 21] = [
+        NotStored::Method,
+        NotStored::Head,
+        NotStored::PostNotReusable,
+        NotStored::Interim,
+        NotStored::NotModified,
+        NotStored::RequestSpecificStatus,
+        NotStored::StatusNotUnderstood,
+        NotStored::NoStore,
+        NotStored::Private,
+        NotStored::RequestNoStore,
+        NotStored::Authorization,
+        NotStored::SetCookie,
+        NotStored::Cookie,
+        NotStored::VaryAny,
+        NotStored::VaryTooMany,
+        NotStored::VaryInvalid,
+        NotStored::PartialUnusable,
+        NotStored::NotCacheable,
+        NotStored::NeitherFreshNorValidatable,
+        NotStored::StaleOnArrival,
+        NotStored::NoCacheWithoutValidator,
+    ];
+
+    /// The name used in logs, metrics and `Cache-Status`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            NotStored::Method => "method",
+            NotStored::Head => "head",
+            NotStored::PostNotReusable => "post-not-reusable",
+            NotStored::Interim => "interim",
+            NotStored::NotModified => "not-modified",
+            NotStored::RequestSpecificStatus => "request-specific-status",
+            NotStored::StatusNotUnderstood => "status-not-understood",
+            NotStored::NoStore => "no-store",
+            NotStored::Private => "private",
+            NotStored::RequestNoStore => "request-no-store",
+            NotStored::Authorization => "authorization",
+            NotStored::SetCookie => "set-cookie",
+            NotStored::Cookie => "cookie",
+            NotStored::VaryAny => "vary-any",
+            NotStored::VaryTooMany => "vary-too-many",
+            NotStored::VaryInvalid => "vary-invalid",
+            NotStored::PartialUnusable => "partial-unusable",
+            NotStored::NotCacheable => "not-cacheable",
+            NotStored::NeitherFreshNorValidatable => "neither-fresh-nor-validatable",
+            NotStored::StaleOnArrival => "stale-on-arrival",
+            NotStored::NoCacheWithoutValidator => "no-cache-without-validator",
+        }
+    }
+
+    /// Whether the reason lies in the one request, so that the next request for the same key may well find
+    /// its response storable. Otherwise the key is worth remembering as uncacheable.
+    pub const fn concerns_the_request(self) -> bool {
+        matches!(
+            self,
+            NotStored::Method
+                | NotStored::Head
+                | NotStored::PostNotReusable
+                | NotStored::Interim
+                | NotStored::NotModified
+                | NotStored::RequestSpecificStatus
+                | NotStored::RequestNoStore
+                | NotStored::Authorization
+                | NotStored::PartialUnusable
+        )
+    }
+}
+
+impl std::fmt::Display for NotStored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Judges whether the response of `status` and `headers` to `request` may be stored, by a shared cache.
+pub fn judge(
+    request: &StoreRequest<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    exchange: Exchange,
+    policy: &Policy,
+) -> Storability {
+    match terms(request, status, headers, exchange, policy) {
+        Ok(terms) => Storability::Store(Box::new(terms)),
+        Err(reason) => Storability::NotStored(reason),
+    }
+}
+
+fn terms(
+    request: &StoreRequest<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    exchange: Exchange,
+    policy: &Policy,
+) -> Result<Terms, NotStored> {
+    let governing = targeted::governing(headers, policy);
+    let directives = &governing.directives;
+    let lifetime = freshness::lifetime(status, headers, &governing, exchange, policy);
+
+    check_status(status, directives)?;
+    check_directives(request, &governing, policy)?;
+    check_method(request, headers, lifetime)?;
+    check_cookies(request.facts, headers, &governing, lifetime, policy)?;
+
+    // §3, last item: "the response contains at least one of the following"
+    let explicit = lifetime.source.is_explicit() || lifetime.source == LifetimeSource::Ttl;
+    if !(directives.public || explicit || freshness::is_heuristically_cacheable(status)) {
+        return Err(NotStored::NotCacheable);
+    }
+    let span = match status {
+        StatusCode::PARTIAL_CONTENT => Some(span(headers).ok_or(NotStored::PartialUnusable)?),
+        _ => None,
+    };
+    let vary = vary(headers, policy)?;
+    let mut facts = facts(status, headers, &governing, lifetime, exchange, policy);
+    facts.bits.set(Bit::Partial, span.is_some());
+    facts.bits.set(Bit::FromPost, request.facts.method == CacheMethod::Post);
+    facts.bits.set(Bit::Authorized, request.facts.authorization);
+    check_usable(&facts, exchange, policy)?;
+
+    let selecting = Selecting::read(&vary, request.headers, headers);
+    let mut omitted = directives.no_cache.fields().to_vec();
+    omitted.extend_from_slice(directives.private.fields());
+    Ok(Terms { facts, vary, selecting, omitted, span })
+}
+
+/// §3: final, and understood where that is required.
+fn check_status(status: StatusCode, directives: &ResponseDirectives) -> Result<(), NotStored> {
+    match status.as_u16() {
+        100..=199 => return Err(NotStored::Interim),
+        304 => return Err(NotStored::NotModified),
+        // Their meaning hangs on fields of the request that are not part of the key.
+        407 | 412 | 416 => return Err(NotStored::RequestSpecificStatus),
+        _ => {}
+    }
+    // §5.2.2.3: "the cache [stores] only if it understands and conforms to the requirements for caching
+    // based on status code"
+    if directives.must_understand && !is_understood(status) {
+        return Err(NotStored::StatusNotUnderstood);
+    }
+    Ok(())
+}
+
+/// The final status codes whose caching behaviour is implemented: those of RFC 9110 §15 and RFC 6585.
+pub fn is_understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200..=206 | 300..=303 | 305 | 307 | 308 | 400..=411 | 413..=415 | 417 | 421 | 422 | 426 | 428 | 429
+            | 431 | 451 | 500..=505 | 511
+    )
+}
+
+fn check_directives(
+    request: &StoreRequest<'_>,
+    governing: &Governing,
+    policy: &Policy,
+) -> Result<(), NotStored> {
+    let directives = &governing.directives;
+    // §5.2.2.3: an understood must-understand makes no-store count for nothing.
+    if directives.no_store && !directives.must_understand {
+        return Err(NotStored::NoStore);
+    }
+    if directives.private.is_whole() {
+        return Err(NotStored::Private);
+    }
+    if request.facts.directives(policy).no_store {
+        return Err(NotStored::RequestNoStore);
+    }
+    // §3.5
+    let shared = directives.must_revalidate || directives.public || directives.s_maxage.is_some();
+    if request.facts.authorization && !shared {
+        return Err(NotStored::Authorization);
+    }
+    Ok(())
+}
+
+fn check_method(
+    request: &StoreRequest<'_>,
+    headers: &HeaderMap,
+    lifetime: Lifetime,
+) -> Result<(), NotStored> {
+    match request.facts.method {
+        CacheMethod::Get | CacheMethod::Query => Ok(()),
+        CacheMethod::Head => Err(NotStored::Head),
+        CacheMethod::OtherSafe | CacheMethod::Unsafe => Err(NotStored::Method),
+        // RFC 9110 §9.3.3: cacheable "when they include explicit freshness information and a
+        // Content-Location header field that has the same value as the POST's target URI".
+        CacheMethod::Post => {
+            let same = invalidation::resolve_all(headers, &header::CONTENT_LOCATION, request.uri)
+                .is_some_and(|locations| locations.len() == 1 && locations[0] == request.uri);
+            let reusable = same && lifetime.source.is_explicit();
+            if reusable { Ok(()) } else { Err(NotStored::PostNotReusable) }
+        }
+    }
+}
+
+fn check_cookies(
+    request: &RequestFacts,
+    headers: &HeaderMap,
+    governing: &Governing,
+    lifetime: Lifetime,
+    policy: &Policy,
+) -> Result<(), NotStored> {
+    if headers.contains_key(header::SET_COOKIE) && !is_omitted(&governing.directives, &header::SET_COOKIE) {
+        let directives = &governing.directives;
+        let shared = directives.public
+            || directives.s_maxage.is_some()
+            || (governing.source.is_targeted() && directives.max_age.is_some());
+        let allowed = match policy.set_cookie {
+            SetCookie::Never => false,
+            SetCookie::WhenShared => shared,
+            SetCookie::Standard => true,
+        };
+        if !allowed {
+            return Err(NotStored::SetCookie);
+        }
+    }
+    let allowed = match policy.cookies {
+        _ if !request.cookie => true,
+        Cookies::Pass => false,
+        Cookies::ExplicitOnly => is_vouched_for(lifetime.source),
+        Cookies::Standard => true,
+    };
+    if allowed { Ok(()) } else { Err(NotStored::Cookie) }
+}
+
+/// Whether somebody answers for the lifetime: the response or the operator. A response without lifetime is
+/// validated on every use, so the origin answers for each.
+pub(super) fn is_vouched_for(source: LifetimeSource) -> bool {
+    !source.is_heuristic()
+}
+
+fn is_omitted(directives: &ResponseDirectives, name: &HeaderName) -> bool {
+    directives.no_cache.fields().contains(name) || directives.private.fields().contains(name)
+}
+
+fn vary(headers: &HeaderMap, policy: &Policy) -> Result<Vary, NotStored> {
+    let vary = Vary::read(headers).map_err(|_| NotStored::VaryInvalid)?;
+    if vary.is_any() {
+        return Err(NotStored::VaryAny);
+    }
+    if vary.names().count() > policy.max_vary_fields {
+        return Err(NotStored::VaryTooMany);
+    }
+    Ok(vary)
+}
+
+/// The part that a 206 carries, if it is one range of bytes whose length is known.
+fn span(headers: &HeaderMap) -> Option<Span> {
+    let range = ContentRange::read(headers)?;
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    let length = std::str::from_utf8(length.as_bytes()).ok()?.trim().parse().ok()?;
+    Span::reconcile(range, length)
+}
+
+/// The facts of a response that may be stored, or of one that a validation has freshened.
+pub fn facts(
+    status: StatusCode,
+    headers: &HeaderMap,
+    governing: &Governing,
+    lifetime: Lifetime,
+    exchange: Exchange,
+    policy: &Policy,
+) -> Facts {
+    let directives = &governing.directives;
+    let received = exchange.response_time;
+    let date = DateField::read(headers, &header::DATE, received).moment();
+    let validators = Validators::read(headers, received);
+    let mut bits = Bits::default();
+    bits.set(Bit::NoCache, directives.no_cache.is_whole());
+    bits.set(Bit::MustRevalidate, directives.must_revalidate);
+    bits.set(Bit::ProxyRevalidate, directives.proxy_revalidate);
+    bits.set(Bit::SharedMaxAge, directives.s_maxage.is_some());
+    bits.set(Bit::Immutable, directives.immutable);
+    bits.set(Bit::StaleWhileRevalidate, directives.stale_while_revalidate.is_some());
+    bits.set(Bit::StaleIfError, directives.stale_if_error.is_some());
+    bits.set(Bit::EntityTag, validators.entity_tag.is_some());
+    bits.set(Bit::LastModified, validators.last_modified.is_some());
+    bits.set(Bit::Date, date.is_some());
+    Facts {
+        response_time: received,
+        date: date.unwrap_or(received),
+        last_modified: validators.last_modified.unwrap_or_default(),
+        corrected_initial_age_millis: freshness::corrected_initial_age_millis(
+            headers,
+            exchange,
+            policy.age_errors,
+        ),
+        freshness_lifetime_secs: lifetime.secs,
+        stale_while_revalidate_secs: directives.stale_while_revalidate.unwrap_or(0),
+        stale_if_error_secs: directives.stale_if_error.unwrap_or(0),
+        status,
+        lifetime_source: lifetime.source,
+        bits,
+    }
+}
+
+/// "some caches will not store a response that has neither a cache validator nor an explicit expiration time,
+/// as such responses are not usually useful to store" (§3).
+fn check_usable(facts: &Facts, exchange: Exchange, policy: &Policy) -> Result<(), NotStored> {
+    if facts.has_validator() {
+        return Ok(());
+    }
+    if facts.has(Bit::NoCache) {
+        return Err(NotStored::NoCacheWithoutValidator);
+    }
+    if facts.is_fresh(exchange.response_time) {
+        return Ok(());
+    }
+    // Stale from the first moment; of use only if something may ask for it stale.
+    let stated_window = facts.stale_while_revalidate_secs > 0 || facts.stale_if_error_secs > 0;
+    let clients_may_ask =
+        policy.client_directives == ClientDirectives::Honour && facts.freshness_lifetime_secs > 0;
+    match facts.lifetime_source {
+        _ if stated_window || clients_may_ask => Ok(()),
+        LifetimeSource::None => Err(NotStored::NeitherFreshNorValidatable),
+        _ => Err(NotStored::StaleOnArrival),
+    }
+}

@@ -1,0 +1,219 @@
+//! `Vary` (RFC 9111 §4.1): which stored responses a request's fields select.
+
+use http::{HeaderMap, HeaderName, header};
+
+use crate::clock::Moment;
+
+use super::lists;
+use super::negotiation::{self, Buffer};
+
+/// The request fields that select a response: what its `Vary` names, lower-case, sorted, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Vary(Spec);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+enum Spec {
+    /// There is no `Vary`, or it names nothing.
+    #[default]
+    Nothing,
+    /// `*` is among its members: nothing matches.
+    Any,
+    Fields(std::sync::Arc<[HeaderName]>),
+}
+
+/// A `Vary` that is not a list of field names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidVary;
+
+impl Vary {
+    /// Reads the `Vary` lines of a response.
+    pub fn read(headers: &HeaderMap) -> Result<Vary, InvalidVary> {
+        let mut names = Vec::new();
+        for line in headers.get_all(header::VARY) {
+            for member in lists::members(line.as_bytes()) {
+                if member == b"*" {
+                    return Ok(Vary(Spec::Any));
+                }
+                names.push(HeaderName::from_bytes(member).map_err(|_| InvalidVary)?);
+            }
+        }
+        names.sort_unstable_by(|one, two| one.as_str().cmp(two.as_str()));
+        names.dedup();
+        Ok(Vary(if names.is_empty() { Spec::Nothing } else { Spec::Fields(names.into()) }))
+    }
+
+    /// Whether it has `*` as a member: it then matches no request.
+    pub fn is_any(&self) -> bool {
+        self.0 == Spec::Any
+    }
+
+    /// Whether it names no field: every request matches.
+    pub fn is_nothing(&self) -> bool {
+        self.0 == Spec::Nothing
+    }
+
+    /// The fields it names.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        match &self.0 {
+            Spec::Fields(names) => names.iter(),
+            Spec::Nothing | Spec::Any => [].iter(),
+        }
+    }
+}
+
+/// The values of the selecting fields in the request that a stored response answered, in normal form, with
+/// the language and coding of the response itself where those are negotiated. Compact: one small block, and
+/// none at all where the response does not vary.
+///
+/// The block has one record per field: name, NUL, mark and value, NUL, what the response is in, LF. None of
+/// NUL and LF can occur in a field.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Selecting(Box<[u8]>);
+
+/// Says that the field was present; an absent field has no mark and no value.
+const PRESENT: u8 = b'=';
+
+/// How well a stored response fits a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Match {
+    /// It does not vary, so it fits every request.
+    NoVary,
+    /// The selecting fields differ, but the request prefers just the language or coding that it is in.
+    ByPreference,
+    /// All selecting fields match.
+    Exact,
+}
+
+impl Selecting {
+    /// Takes down the selecting fields of `request`, and what `response` is in.
+    pub fn read(vary: &Vary, request: &HeaderMap, response: &HeaderMap) -> Selecting {
+        let mut block = Buffer::new();
+        for name in vary.names() {
+            write_record(name.as_str(), request, &mut block);
+            block.extend_from_slice(&negotiated_content(name, response));
+            block.push(b'\n');
+        }
+        Selecting(block.as_slice().into())
+    }
+
+    /// How the response that was stored with these values fits `request`; `None` where it does not.
+    ///
+    /// Does not allocate for requests of ordinary size.
+    pub fn matches(&self, request: &HeaderMap) -> Option<Match> {
+        if self.0.is_empty() {
+            return Some(Match::NoVary);
+        }
+        let mut exact = true;
+        let mut scratch = Buffer::new();
+        for record in self.0.split(|&b| b == b'\n').filter(|record| !record.is_empty()) {
+            let content = memchr::memrchr(0, record)?;
+            let (stored, content) = (&record[..=content], &record[content + 1..]);
+            let name = std::str::from_utf8(&record[..memchr::memchr(0, record)?]).ok()?;
+            scratch.clear();
+            write_record(name, request, &mut scratch);
+            if scratch[..] == *stored {
+                continue;
+            }
+            // The request prefers, above all else, exactly what the response is in: an origin that has this
+            // variant and negotiates by weight has no other choice (RFC 9110 §12.5).
+            if content.is_empty() || negotiation::preferred(request, name).as_deref() != Some(content) {
+                return None;
+            }
+            exact = false;
+        }
+        Some(if exact { Match::Exact } else { Match::ByPreference })
+    }
+
+    /// The block itself, for the store to weigh.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The selecting fields and their values, for the operator to see: `None` where the field was absent.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        self.0.split(|&b| b == b'\n').filter_map(|record| {
+            let mut parts = record.split(|&b| b == 0);
+            let name = std::str::from_utf8(parts.next()?).ok().filter(|name| !name.is_empty())?;
+            Some((name, parts.next()?.strip_prefix(&[PRESENT])))
+        })
+    }
+
+    /// Request fields that select this response again, to validate it without a client's request at hand
+    /// (RFC 9111 §4.3.1: "copying the […] request header fields identified by the Vary header field").
+    pub fn to_request_fields(&self) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        for (name, value) in self.entries() {
+            if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), value)
+                && let Ok(value) = http::HeaderValue::from_bytes(value)
+            {
+                fields.append(name, value);
+            }
+        }
+        fields
+    }
+}
+
+fn write_record(name: &str, request: &HeaderMap, into: &mut Buffer) {
+    into.extend_from_slice(name.as_bytes());
+    into.push(0);
+    let mark = into.len();
+    into.push(PRESENT);
+    if !negotiation::write_normal_form(request, name, into) {
+        into.truncate(mark);
+    }
+    into.push(0);
+}
+
+/// What a response is in, by the field that negotiates it: its one language, or its one coding.
+fn negotiated_content(name: &HeaderName, response: &HeaderMap) -> Vec<u8> {
+    let (field, default): (_, &[u8]) = match *name {
+        header::ACCEPT_LANGUAGE => (header::CONTENT_LANGUAGE, b""),
+        header::ACCEPT_ENCODING => (header::CONTENT_ENCODING, b"identity"),
+        _ => return Vec::new(),
+    };
+    let mut members = response.get_all(field).iter().flat_map(|line| lists::members(line.as_bytes()));
+    match (members.next(), members.next()) {
+        (None, _) => default.to_vec(),
+        (Some(one), None) => one.to_ascii_lowercase(),
+        (Some(_), Some(_)) => Vec::new(),
+    }
+}
+
+/// A stored response that a request may select.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    pub selecting: &'a Selecting,
+    /// Its `Date` ([`super::Facts::date`]).
+    pub date: Moment,
+    /// When it was received: decides between those of one date.
+    pub response_time: Moment,
+}
+
+/// Chooses, of the stored responses of one key, the one that fits `request` best; answers its place in
+/// `candidates`.
+///
+/// RFC 9111 §4.1: one with a matching `Vary` goes before one without `Vary`, since "some resources mistakenly
+/// omit the Vary header field from their default response"; of equals, §4: "a cache MUST use the most recent
+/// one (as determined by the Date header field)".
+pub fn choose<'a>(
+    request: &HeaderMap,
+    candidates: impl IntoIterator<Item = Candidate<'a>>,
+) -> Option<(usize, Match)> {
+    candidates
+        .into_iter()
+        .enumerate()
+        .filter_map(|(place, candidate)| {
+            let fit = candidate.selecting.matches(request)?;
+            Some((fit, candidate.date, candidate.response_time, place))
+        })
+        .max()
+        .map(|(fit, _, _, place)| (place, fit))
+}
+
+/// Whether storing a response with `new` replaces the one stored with `old`: both select the same requests.
+pub fn replaces(new: &Selecting, old: &Selecting) -> bool {
+    let key = |selecting: &Selecting| -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        selecting.entries().map(|(name, value)| (name.into(), value.map(<[u8]>::to_vec))).collect()
+    };
+    new.0 == old.0 || key(new) == key(old)
+}
