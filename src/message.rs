@@ -76,8 +76,21 @@ pub enum Length {
 ///
 /// Sending never waits: past the listener's bound, or when the client is an HTTP/1.0 one or gone,
 /// the interim response is dropped, which the standard allows.
-#[derive(Clone, Debug, Default)]
-pub struct InterimSender(Option<tokio::sync::mpsc::Sender<Interim>>);
+#[derive(Clone, Default)]
+pub struct InterimSender(Option<Arc<dyn InterimSink>>);
+
+/// Whoever takes interim responses from an [`InterimSender`]. Taking never waits, and may drop.
+pub trait InterimSink: Send + Sync {
+    /// Takes one interim response, or drops it.
+    fn take(&self, interim: Interim);
+}
+
+impl InterimSink for tokio::sync::mpsc::Sender<Interim> {
+    fn take(&self, interim: Interim) {
+        // Full or closed: an interim response may always be left out.
+        let _ = self.try_send(interim);
+    }
+}
 
 /// An interim response: 103 and the other 1xx but 101.
 #[derive(Clone, Debug)]
@@ -89,7 +102,12 @@ pub struct Interim {
 impl InterimSender {
     /// A sender whose interim responses go to `listener`.
     pub fn new(listener: tokio::sync::mpsc::Sender<Interim>) -> Self {
-        InterimSender(Some(listener))
+        InterimSender(Some(Arc::new(listener)))
+    }
+
+    /// A sender whose interim responses go to `sink`: for a listener that reuses one sink per connection.
+    pub fn to(sink: Arc<dyn InterimSink>) -> Self {
+        InterimSender(Some(sink))
     }
 
     /// A sender that drops all it is given.
@@ -99,10 +117,15 @@ impl InterimSender {
 
     /// Hands over one interim response; drops it if there is no room or nobody to take it.
     pub fn send(&self, interim: Interim) {
-        if let Some(listener) = &self.0 {
-            // Full or closed: an interim response may always be left out.
-            let _ = listener.try_send(interim);
+        if let Some(sink) = &self.0 {
+            sink.take(interim);
         }
+    }
+}
+
+impl std::fmt::Debug for InterimSender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "InterimSender" } else { "InterimSender(none)" })
     }
 }
 

@@ -1,0 +1,172 @@
+//! Connections are accepted, each gets a task of its own and a place under the limit, until a drain.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use super::bind::{Bound, ListeningSocket};
+use super::connection::{self, Server};
+use super::drain::{DrainSignal, Gate, Order, Place};
+use super::limits::Limits;
+use super::service::Service;
+use crate::clock::Clock;
+use crate::message::Peer;
+
+/// The first and the longest wait after an accept failed for want of descriptors or memory.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// How a listener ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that had not finished when the deadline passed, or when they were told to end at once.
+    pub cut: usize,
+}
+
+/// Serves all that connects to `bound`, until `drain` says otherwise; returns when the last connection is
+/// gone. Not cancel safe: dropping the future stops accepting, and leaves the connections to themselves.
+pub async fn serve<S: Service>(
+    bound: Bound,
+    service: Arc<S>,
+    limits: Limits,
+    clock: Clock,
+    mut drain: DrainSignal,
+) -> Drained {
+    let gate = Arc::new(Gate::default());
+    let seats = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let server = Arc::new(Server { service, limits, clock, gate: gate.clone() });
+    let mut loops = JoinSet::new();
+    for socket in bound.sockets {
+        loops.spawn(accept_all(socket, server.clone(), seats.clone(), drain.clone()));
+    }
+    let mut order = drain.order();
+    while order == Order::Serve {
+        order = drain.changed().await;
+    }
+    gate.start_draining();
+    while loops.join_next().await.is_some() {}
+    while let Order::Drain { until } = order {
+        tokio::select! {
+            () = gate.empty() => return Drained { cut: 0 },
+            () = tokio::time::sleep_until(until) => break,
+            changed = drain.changed() => order = changed,
+        }
+    }
+    let cut = gate.len();
+    gate.cut();
+    gate.empty().await;
+    Drained { cut }
+}
+
+async fn accept_all<S: Service>(
+    socket: ListeningSocket,
+    server: Arc<Server<S>>,
+    seats: Arc<Semaphore>,
+    mut drain: DrainSignal,
+) {
+    let mut back_off = BACK_OFF.0;
+    while drain.order() == Order::Serve {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            _ = drain.changed() => break,
+        };
+        match accepted {
+            Ok(accepted) => {
+                back_off = BACK_OFF.0;
+                // Past the limit one accepted connection waits here, and the others in the kernel's queue.
+                let seat = tokio::select! {
+                    seat = seats.clone().acquire_owned() => seat.ok(),
+                    _ = drain.changed() => None,
+                };
+                spawn(accepted, server.clone(), seat);
+            }
+            // The client was gone before it was accepted; the next may be there already.
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                server.service.accept_failed(&error);
+                tokio::time::sleep(back_off).await;
+                back_off = (back_off * 2).min(BACK_OFF.1);
+            }
+        }
+    }
+    // Clients that the kernel has let in already believe to be connected, and may have sent a request:
+    // closing the socket now would reset them.
+    while let Some(accepted) = std::future::poll_fn(|cx| Poll::Ready(socket.poll_accept(cx))).await {
+        spawn(accepted, server.clone(), None);
+    }
+}
+
+fn spawn<S: Service>(accepted: Accepted, server: Arc<Server<S>>, seat: Option<OwnedSemaphorePermit>) {
+    let place = server.gate.enter();
+    tokio::spawn(async move {
+        accepted.serve(server, place).await;
+        drop(seat);
+    });
+}
+
+impl ListeningSocket {
+    /// The next connection. Cancel safe.
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            ListeningSocket::Tcp(listener) => listener.accept().await.map(Accepted::tcp),
+            ListeningSocket::Unix(listener, _) => listener.accept().await.map(Accepted::unix),
+        }
+    }
+
+    /// A connection that waits already; `None` if there is none, or the socket fails.
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Option<Accepted> {
+        let accepted = match self {
+            ListeningSocket::Tcp(listener) => listener.poll_accept(cx).map_ok(Accepted::tcp),
+            ListeningSocket::Unix(listener, _) => listener.poll_accept(cx).map_ok(Accepted::unix),
+        };
+        match accepted {
+            Poll::Ready(Ok(accepted)) => Some(accepted),
+            Poll::Ready(Err(_)) | Poll::Pending => None,
+        }
+    }
+}
+
+enum Accepted {
+    Tcp(tokio::net::TcpStream, std::net::SocketAddr),
+    Unix(tokio::net::UnixStream),
+}
+
+impl Accepted {
+    fn tcp((stream, address): (tokio::net::TcpStream, std::net::SocketAddr)) -> Self {
+        // Each write is a whole message or all there is of it: waiting for more (Nagle) only delays it.
+        // It fails only on a connection that is gone already.
+        let _ = stream.set_nodelay(true);
+        Accepted::Tcp(stream, address)
+    }
+
+    fn unix((stream, _): (tokio::net::UnixStream, tokio::net::unix::SocketAddr)) -> Self {
+        Accepted::Unix(stream)
+    }
+
+    async fn serve<S: Service>(self, server: Arc<Server<S>>, place: Place) {
+        match self {
+            Accepted::Tcp(stream, address) => {
+                let (reader, writer) = stream.into_split();
+                connection::serve(server, place, reader, writer, Peer::Tcp(address)).await;
+            }
+            Accepted::Unix(stream) => {
+                let (reader, writer) = stream.into_split();
+                connection::serve(server, place, reader, writer, Peer::Unix).await;
+            }
+        }
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::Interrupted
+            | ErrorKind::WouldBlock
+    )
+}

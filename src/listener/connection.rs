@@ -1,0 +1,479 @@
+//! The life of one connection, from the first byte to the last:
+//!
+//! 1. [`next_head`](Connection::next_head): a head arrives whole, or it is refused, or nothing comes.
+//! 2. [`admit`](Connection::admit): its body is begun; what is malformed from the start goes no further.
+//! 3. [`answer`](Connection::answer): the service answers. Meanwhile the body flows in as far as it is
+//!    asked for, and interim responses flow out.
+//! 4. [`deliver`](Connection::deliver) (in `deliver.rs`): the response is written.
+//! 5. The same again, or [`linger`](Connection::linger), a reset, or a tunnel.
+//!
+//! All of it is one task. Requests are answered strictly one after the other; what a client pipelines
+//! waits in the socket.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Method, Version};
+use tokio::io::AsyncRead;
+use tokio::time::Instant;
+
+use super::body::{Admitted, Intake, Need};
+use super::deliver::Delivered;
+use super::drain::{Gate, Place};
+use super::head::{Framing, Head, HeadScan, Persistence, parse};
+use super::interims::Interims;
+use super::limits::Limits;
+use super::refusal::Refusal;
+use super::service::{Completion, Sent, Service};
+use super::tunnel::splice;
+use super::wire::{Filled, Payload, Wire, WriteFailure, WriteHalf};
+use super::write::CONTINUE;
+use crate::clock::{Clock, Moment};
+use crate::message::{Body, InterimSender, Length, Outcome, Peer, Request, Response, Tunnel};
+
+/// What all connections of a listener share.
+pub(super) struct Server<S> {
+    pub service: Arc<S>,
+    pub limits: Limits,
+    pub clock: Clock,
+    pub gate: Arc<Gate>,
+}
+
+/// Serves one connection to its end. To be spawned as a task of its own: a drain wakes it by its task.
+pub(super) async fn serve<R, W, S>(server: Arc<Server<S>>, place: Place, reader: R, writer: W, peer: Peer)
+where
+    R: AsyncRead + Unpin + Send,
+    W: WriteHalf,
+    S: Service,
+{
+    std::future::poll_fn(|cx| Poll::Ready(place.set_task(cx.waker()))).await;
+    server.service.opened(&peer);
+    let _open = Open { server: &server, peer: &peer };
+    let connection = Connection {
+        wire: Wire::new(reader, writer, server.limits.write_idle),
+        server: &server,
+        peer: &peer,
+        interims: Interims::default(),
+        unreported: Vec::new(),
+        rested_since: Instant::now(),
+        stage: Stage::New,
+    };
+    connection.run().await;
+    drop(place);
+}
+
+/// Tells the service of the connection's end, however it ends.
+struct Open<'s, S: Service> {
+    server: &'s Server<S>,
+    peer: &'s Peer,
+}
+
+impl<S: Service> Drop for Open<'_, S> {
+    fn drop(&mut self) {
+        self.server.service.closed(self.peer);
+    }
+}
+
+pub(super) struct Connection<'s, R, W, S> {
+    pub(super) server: &'s Server<S>,
+    pub(super) wire: Wire<R, W>,
+    peer: &'s Peer,
+    pub(super) interims: Interims,
+    /// Responses that were written to memory but not yet to the socket, in order.
+    pub(super) unreported: Vec<Report>,
+    /// When the last response was sent.
+    rested_since: Instant,
+    stage: Stage,
+}
+
+/// What the connection has seen, as far as its deadlines depend on it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    New,
+    /// At least one request came.
+    Used,
+    /// A drain has begun, and the client was given a last while to send a request.
+    LastCall,
+}
+
+/// What the connection remembers of a request while it is answered.
+pub(super) struct Exchange {
+    pub method: Method,
+    pub version: Version,
+    pub persistence: Persistence,
+    pub started: Instant,
+}
+
+/// What [`Service::finished`] will be told.
+pub(super) struct Report {
+    pub outcome: Box<Outcome>,
+    pub status: http::StatusCode,
+    pub head_bytes: u64,
+    pub body_bytes: u64,
+    pub started: Instant,
+}
+
+/// What came of waiting for a request.
+enum Arrival {
+    Head(Head),
+    Refused(Refusal, Method),
+    /// The client has said all it wants to say, or nothing for too long.
+    Over,
+    Broken,
+}
+
+/// What came of asking the service.
+enum Answered {
+    Response(Response),
+    /// The request's body turned out to be malformed, too large or too slow before there was an answer.
+    Refused(Refusal),
+    /// There is nobody to answer.
+    Broken,
+}
+
+/// What one look at the socket for more of a head gave.
+enum More {
+    Some,
+    End,
+    TimedOut,
+    Broken,
+}
+
+impl<R, W, S> Connection<'_, R, W, S>
+where
+    R: AsyncRead + Unpin + Send,
+    W: WriteHalf,
+    S: Service,
+{
+    async fn run(mut self) {
+        loop {
+            let head = match self.next_head().await {
+                Arrival::Head(head) => head,
+                Arrival::Refused(refusal, method) => return self.refuse(refusal, method).await,
+                Arrival::Over | Arrival::Broken => return,
+            };
+            let method = head.method.clone();
+            let (exchange, request, mut intake) = match self.admit(head) {
+                Ok(admitted) => admitted,
+                Err(refusal) => return self.refuse(refusal, method).await,
+            };
+            let response = match self.answer(request, &mut intake).await {
+                Answered::Response(response) => response,
+                Answered::Refused(refusal) => {
+                    drop(intake);
+                    return self.refuse(refusal, exchange.method).await;
+                }
+                Answered::Broken => return,
+            };
+            match self.deliver(&exchange, &mut intake, response).await {
+                Delivered::KeepAlive => {}
+                Delivered::Discard => {
+                    if !self.discard_rest(intake).await {
+                        return;
+                    }
+                }
+                Delivered::Close => return self.linger().await,
+                Delivered::Broken => return,
+                Delivered::Reset => return self.wire.reset(),
+                Delivered::Tunnel(tunnel) => return self.tunnel(tunnel).await,
+            }
+        }
+    }
+
+    /// Waits for a whole head. What was held back for company is written before the wait.
+    async fn next_head(&mut self) -> Arrival {
+        let limits = &self.server.limits;
+        let mut scan = HeadScan::default();
+        let mut begun = false;
+        loop {
+            match scan.scan(&self.wire.inbound, limits) {
+                Ok(None) => {}
+                Ok(Some(whole)) => {
+                    self.wire.reading.clear();
+                    self.stage = Stage::Used;
+                    let bytes = self.wire.inbound.split_to(whole.end()).freeze();
+                    return match parse(&bytes, &whole) {
+                        Ok(head) => Arrival::Head(head),
+                        Err(refusal) => Arrival::Refused(refusal, method_of(&bytes)),
+                    };
+                }
+                Err(refusal) => return Arrival::Refused(refusal, method_of(&self.wire.inbound)),
+            }
+            if self.flush().await.is_err() {
+                return Arrival::Broken;
+            }
+            if is_blank(&self.wire.inbound) {
+                let patience = if self.stage == Stage::New { limits.head_deadline } else { limits.idle };
+                self.wire.reading.set(self.rested_since, patience);
+            } else if !std::mem::replace(&mut begun, true) {
+                self.wire.reading.set(Instant::now(), limits.head_deadline);
+            }
+            let more = std::future::poll_fn(|cx| self.poll_more(cx)).await;
+            let is_blank = is_blank(&self.wire.inbound);
+            let refusal = match more {
+                More::Some => continue,
+                More::Broken => return Arrival::Broken,
+                More::End | More::TimedOut if is_blank => return Arrival::Over,
+                More::End => Refusal::HeadTruncated,
+                More::TimedOut => Refusal::HeadTimeout,
+            };
+            return Arrival::Refused(refusal, method_of(&self.wire.inbound));
+        }
+    }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<More> {
+        match self.wire.poll_fill(cx) {
+            Poll::Ready(Ok(Filled::Some)) => return Poll::Ready(More::Some),
+            Poll::Ready(Ok(Filled::End)) => return Poll::Ready(More::End),
+            Poll::Ready(Err(_)) => return Poll::Ready(More::Broken),
+            Poll::Pending => {}
+        }
+        if self.server.gate.is_cut() {
+            return Poll::Ready(More::Broken);
+        }
+        if is_blank(&self.wire.inbound) {
+            self.wire.rest();
+            // A client whose next request is already on its way would see it lost if the connection closed
+            // right now: it gets a moment to send it, and is told to close in the answer.
+            if self.server.gate.is_draining() && self.stage != Stage::LastCall {
+                self.stage = Stage::LastCall;
+                self.wire.reading.set(Instant::now(), self.server.limits.drain_idle);
+            }
+        }
+        self.wire.reading.poll(cx).map(|()| More::TimedOut)
+    }
+
+    /// Makes a request of a head, with its body as far as it is there.
+    fn admit(&mut self, head: Head) -> Result<(Exchange, Request, Option<Intake>), Refusal> {
+        let limits = &self.server.limits;
+        let (length, body, intake) = match head.framing {
+            Framing::None => (Length::Known(0), Body::Empty, None),
+            framing => {
+                let length = match framing {
+                    Framing::Length(length) => Length::Known(length),
+                    Framing::None | Framing::Chunked => Length::Unknown,
+                };
+                match Intake::begin(framing, head.expectation, &mut self.wire.inbound, limits)? {
+                    Admitted::Whole(body) => (length, body, None),
+                    Admitted::Arriving(intake, body) => (length, body, Some(intake)),
+                }
+            }
+        };
+        let exchange = Exchange {
+            method: head.method.clone(),
+            version: head.version,
+            persistence: head.persistence,
+            started: Instant::now(),
+        };
+        let interim = match head.version {
+            Version::HTTP_11 => self.interims.open(limits.interims),
+            // RFC 9110 §15.2: not to a client that does not know them.
+            _ => InterimSender::none(),
+        };
+        let request = Request {
+            method: head.method,
+            target: head.target,
+            version: head.version,
+            headers: head.headers,
+            body,
+            length,
+            peer: self.peer.clone(),
+            received: self.server.clock.now(),
+            interim,
+        };
+        Ok((exchange, request, intake))
+    }
+
+    /// Asks the service, and serves the request's body and interim responses until it has answered.
+    async fn answer(&mut self, request: Request, intake: &mut Option<Intake>) -> Answered {
+        let server = self.server;
+        let mut answer = pin!(server.service.answer(request));
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(response) = answer.as_mut().poll(cx) {
+                return Poll::Ready(Answered::Response(response));
+            }
+            if server.gate.is_cut() {
+                return Poll::Ready(Answered::Broken);
+            }
+            if let Some(intake) = intake
+                && let Err(refusal) = self.poll_intake(cx, intake)
+            {
+                return Poll::Ready(Answered::Refused(refusal));
+            }
+            self.interims.write_waiting(&mut self.wire.outbound, cx);
+            match self.poll_flush_held(cx) {
+                Poll::Ready(Err(_)) => Poll::Ready(Answered::Broken),
+                Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Moves the request's body from the socket towards its reader as far as that goes now. An error means
+    /// that the body has failed; its reader knows.
+    pub(super) fn poll_intake(&mut self, cx: &mut Context<'_>, intake: &mut Intake) -> Result<(), Refusal> {
+        let limits = &self.server.limits;
+        loop {
+            intake.take(&mut self.wire.inbound, limits)?;
+            match intake.need(cx) {
+                Need::Nothing => {
+                    // Only a client that is being waited for can be too slow.
+                    self.wire.reading.clear();
+                    return Ok(());
+                }
+                Need::Continue => self.wire.outbound.extend_from_slice(CONTINUE),
+                Need::Input => {}
+            }
+            match self.wire.poll_fill_body(cx) {
+                Poll::Ready(Ok(Filled::Some)) => self.wire.reading.clear(),
+                Poll::Ready(Ok(Filled::End) | Err(_)) => {
+                    return Err(intake.fail(Refusal::BodyTruncated, limits));
+                }
+                Poll::Pending => {
+                    if !self.wire.reading.is_set() {
+                        self.wire.reading.set(Instant::now(), limits.body_idle);
+                    }
+                    return match self.wire.reading.poll(cx) {
+                        Poll::Ready(()) => Err(intake.fail(Refusal::BodyTimeout, limits)),
+                        Poll::Pending => Ok(()),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Writes what was held back, and reports it.
+    async fn flush(&mut self) -> Result<(), WriteFailure> {
+        std::future::poll_fn(|cx| self.poll_flush_held(cx)).await
+    }
+
+    pub(super) fn poll_flush_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteFailure>> {
+        if !self.wire.has_outbound() {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = match self.wire.poll_flush(cx, &mut Payload::None) {
+            Poll::Pending if self.server.gate.is_cut() => Err(WriteFailure::Gone),
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(flushed) => flushed,
+        };
+        self.report(flushed.err().map_or(Completion::Whole, Completion::from));
+        Poll::Ready(flushed)
+    }
+
+    /// Tells the service what became of all responses that were not reported yet: of the last one what
+    /// `completion` says, and of those held back before it that they were sent, if memory is empty.
+    pub(super) fn report(&mut self, completion: Completion) {
+        let Some(mut before_last) = self.unreported.len().checked_sub(1) else { return };
+        let held_back = if self.wire.has_outbound() { completion } else { Completion::Whole };
+        let now = Instant::now();
+        self.rested_since = now;
+        for report in self.unreported.drain(..) {
+            let sent = Sent {
+                status: report.status,
+                head_bytes: report.head_bytes,
+                body_bytes: report.body_bytes,
+                completion: if before_last > 0 { held_back } else { completion },
+                duration: now.saturating_duration_since(report.started),
+            };
+            self.server.service.finished(&report.outcome, sent);
+            before_last = before_last.saturating_sub(1);
+        }
+    }
+
+    /// Answers what was not admitted, and ends the connection.
+    async fn refuse(mut self, refusal: Refusal, method: Method) {
+        let received: Moment = self.server.clock.now();
+        let mut response = self.server.service.refuse(refusal, self.peer, received);
+        response.close = true;
+        let exchange = Exchange {
+            method,
+            // The version of a head that could not be read is unknown: nothing is sent that only 1.1 knows.
+            version: Version::HTTP_10,
+            persistence: Persistence::Close,
+            started: Instant::now(),
+        };
+        match self.deliver(&exchange, &mut None, response).await {
+            Delivered::Close => self.linger().await,
+            Delivered::Reset => self.wire.reset(),
+            Delivered::KeepAlive | Delivered::Discard | Delivered::Broken | Delivered::Tunnel(_) => {}
+        }
+    }
+
+    /// Reads the rest of a body that nobody wants. False if it does not come.
+    async fn discard_rest(&mut self, intake: Option<Intake>) -> bool {
+        let Some(mut intake) = intake else { return true };
+        self.wire.reading.set(Instant::now(), self.server.limits.body_idle);
+        loop {
+            intake.discard(&mut self.wire.inbound);
+            if intake.is_whole() {
+                self.wire.reading.clear();
+                return true;
+            }
+            if !matches!(std::future::poll_fn(|cx| self.poll_more(cx)).await, More::Some) {
+                return false;
+            }
+        }
+    }
+
+    /// Closes in a way that does not cost the client the last response (RFC 9112 §9.6): says that nothing
+    /// more comes, and reads on for a while, but not without end.
+    async fn linger(mut self) {
+        if std::future::poll_fn(|cx| self.wire.poll_shutdown(cx)).await.is_err() {
+            return;
+        }
+        let limits = &self.server.limits;
+        self.wire.reading.set(Instant::now(), limits.linger);
+        let mut read = 0;
+        while read <= limits.discard_bytes {
+            self.wire.inbound.clear();
+            let more = std::future::poll_fn(|cx| match self.wire.poll_fill(cx) {
+                Poll::Ready(Ok(Filled::Some)) => Poll::Ready(More::Some),
+                Poll::Ready(_) => Poll::Ready(More::End),
+                Poll::Pending if self.server.gate.is_cut() => Poll::Ready(More::End),
+                Poll::Pending => self.wire.reading.poll(cx).map(|()| More::TimedOut),
+            });
+            match more.await {
+                More::Some => read += self.wire.inbound.len() as u64,
+                More::End | More::TimedOut | More::Broken => return,
+            }
+        }
+    }
+
+    /// Splices the connection to the origin after a 101.
+    async fn tunnel(mut self, tunnel: Tunnel) {
+        let (server, unreported) = (self.server, std::mem::take(&mut self.unreported));
+        let (reader, writer, inbound) = self.wire.into_parts();
+        let spliced = splice(reader, writer, inbound, tunnel, server.limits.tunnel_idle, &server.gate).await;
+        for report in unreported {
+            let sent = Sent {
+                status: report.status,
+                head_bytes: report.head_bytes,
+                body_bytes: spliced.to_client_bytes,
+                completion: spliced.completion,
+                duration: report.started.elapsed(),
+            };
+            server.service.finished(&report.outcome, sent);
+        }
+    }
+}
+
+impl From<WriteFailure> for Completion {
+    fn from(failure: WriteFailure) -> Self {
+        match failure {
+            WriteFailure::Gone => Completion::ClientGone,
+            WriteFailure::TooSlow => Completion::ClientTooSlow,
+        }
+    }
+}
+
+/// Whether nothing of a head has come but, at most, the empty line that may stand before one.
+fn is_blank(inbound: &[u8]) -> bool {
+    matches!(inbound, b"" | b"\r" | b"\r\n")
+}
+
+/// What the method of a refused head matters for: whether the answer may have a body.
+fn method_of(head: &[u8]) -> Method {
+    if head.trim_ascii_start().starts_with(b"HEAD ") { Method::HEAD } else { Method::GET }
+}

@@ -1,0 +1,93 @@
+//! What the listener asks of whoever answers its requests.
+
+use std::future::Future;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::refusal::Refusal;
+use crate::clock::Moment;
+use crate::message::{Outcome, Peer, Request, Response};
+
+/// Answers requests. One value serves all connections.
+pub trait Service: Send + Sync + 'static {
+    /// Answers one request. Never fails: a failure is an answer, too.
+    ///
+    /// The future runs in the connection's task, and is dropped when the client is found to be gone, when
+    /// the request's body turns out to be malformed, and when a drain's deadline has passed.
+    fn answer(&self, request: Request) -> impl Future<Output = Response> + Send;
+
+    /// The answer to what was not admitted. The connection closes after it.
+    fn refuse(&self, refusal: Refusal, peer: &Peer, received: Moment) -> Response;
+
+    /// Called once for each response, when its last byte was handed to the kernel or cannot be any more.
+    fn finished(&self, outcome: &Outcome, sent: Sent);
+
+    /// A connection was accepted and has a place.
+    fn opened(&self, _peer: &Peer) {}
+
+    /// A connection that was [`opened`](Self::opened) is closed.
+    fn closed(&self, _peer: &Peer) {}
+
+    /// No connection could be accepted for want of something, such as file descriptors; the listener waits
+    /// and tries again.
+    fn accept_failed(&self, _error: &std::io::Error) {}
+}
+
+/// What was sent of one response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub status: StatusCode,
+    /// Bytes of the final response's head.
+    pub head_bytes: u64,
+    /// Bytes of the body, without chunk framing. Of a tunnel: what went to the client.
+    pub body_bytes: u64,
+    pub completion: Completion,
+    /// From the request's head being complete until the last byte was handed to the kernel.
+    pub duration: Duration,
+}
+
+/// Whether a response was sent to its end, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Completion {
+    /// All of it.
+    Whole,
+    /// The client closed or reset the connection.
+    ClientGone,
+    /// The client took nothing for too long.
+    ClientTooSlow,
+    /// The body's source broke off.
+    BodyBroken,
+    /// The body was not as long as was announced.
+    LengthMismatch,
+    /// A drain's deadline passed.
+    CutByDrain,
+    /// A tunnel fell silent for too long.
+    TunnelIdle,
+}
+
+impl Completion {
+    /// All ends, for metrics that are declared once.
+    pub const ALL: [Completion; 7] = [
+        Completion::Whole,
+        Completion::ClientGone,
+        Completion::ClientTooSlow,
+        Completion::BodyBroken,
+        Completion::LengthMismatch,
+        Completion::CutByDrain,
+        Completion::TunnelIdle,
+    ];
+
+    /// The word used in logs and metric labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Completion::Whole => "whole",
+            Completion::ClientGone => "client-gone",
+            Completion::ClientTooSlow => "client-too-slow",
+            Completion::BodyBroken => "body-broken",
+            Completion::LengthMismatch => "length-mismatch",
+            Completion::CutByDrain => "cut-by-drain",
+            Completion::TunnelIdle => "tunnel-idle",
+        }
+    }
+}
