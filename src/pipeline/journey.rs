@@ -30,7 +30,6 @@ pub struct Journey {
     pub facts: RequestFacts,
     pub plan: Arc<RoutePlan>,
     pub key: Key,
-    pub page: u128,
     pub id: RequestId,
     /// From the request being sent to the origin until its head came, once it did.
     origin_wait: Option<Duration>,
@@ -45,8 +44,8 @@ impl Pipeline {
         let facts = RequestFacts::read(&request.method, &request.headers);
         let routing = self.routing.load();
         let plan = routing.select(&admitted.host, admitted.path(), &request.method).clone();
-        let (key, page) = self.keys.digests(&admitted.host, &admitted.target, &plan.query);
-        Journey { admitted, facts, plan, key: Key(key), page, id, origin_wait: None, variant: None }
+        let key = Key(self.keys.key(&admitted.host, &admitted.target, &plan.query));
+        Journey { admitted, facts, plan, key, id, origin_wait: None, variant: None }
     }
 
     /// `OPTIONS *` and its like: about this server, and there is little to say.
@@ -124,11 +123,11 @@ impl Journey {
         self.admitted.request.method == Method::HEAD
     }
 
-    /// Where responses to this request belong.
-    pub fn place(&self) -> Place {
+    /// Where responses to this request belong; `page` is the digest of the URL without its query.
+    pub fn place(&self, page: u128) -> Place {
         Place {
             key: self.key.0,
-            page: self.page,
+            page,
             host: self.admitted.host.clone(),
             target: self.admitted.target[..].into(),
         }

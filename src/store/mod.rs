@@ -106,7 +106,6 @@ impl StoreSettings {
 }
 
 /// All stored responses.
-#[derive(Debug)]
 pub struct Store {
     memory: Memory,
     ledger: Arc<Ledger>,

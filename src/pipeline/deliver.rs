@@ -1,0 +1,482 @@
+//! Makes responses: of what is stored, of what is arriving, and of what the origin said for one request only.
+//!
+//! The client's conditions (RFC 9110 §13) and ranges (§14) are evaluated here, against whatever answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CONTENT_RANGE, CONTENT_TYPE};
+
+use super::lookup::{By, Usable};
+use super::{Journey, Pipeline};
+use crate::backend::{Blame, OriginError, OriginResponse};
+use crate::fetch::outcome::Unshared;
+use crate::fetch::sliced::Sliced;
+use crate::fetch::tape::Reader;
+use crate::fetch::Arrival;
+use crate::front::page::page;
+use crate::message::{Body, CacheResult, FieldLines, Length, Outcome, Response, StoredSlice, lines_of};
+use crate::semantics::conditional::{self, RangeVerdict, Validators, Verdict};
+use crate::semantics::partial::Span;
+use crate::semantics::range::{self, Multipart, Part, Selection};
+use crate::semantics::staleness::Failure;
+use crate::semantics::status::{CacheStatus, Forward};
+use crate::semantics::Facts;
+use crate::store::{StoredBody, StoredResponse};
+
+/// Our name in `Cache-Status`.
+const CACHE_NAME: &str = "Larder";
+
+/// Something that can answer a request: its head, and where its body comes from.
+struct Answer<'a> {
+    status: StatusCode,
+    lines: &'a Bytes,
+    facts: &'a Facts,
+    /// Which part of the representation there is; `None` where its length is not known yet.
+    span: Option<Span>,
+    source: Source<'a>,
+    age_secs: u32,
+}
+
+enum Source<'a> {
+    Stored(&'a StoredBody),
+    /// From its beginning; a slice can be taken once.
+    Arriving(Reader, Length),
+}
+
+impl Pipeline {
+    /// A stored response, as it is.
+    pub(super) fn deliver_hit(&self, journey: &Journey, usable: &Usable) -> Response {
+        usable.response.note_hit();
+        let mut status = CacheStatus::hit(usable.ttl_secs);
+        let result = match usable.by {
+            By::Freshness => CacheResult::Hit,
+            _ => CacheResult::Stale,
+        };
+        if usable.by != By::Freshness {
+            status.detail = Some(usable.by.as_str().into());
+        }
+        let outcome = journey.outcome(result, usable.by.as_str());
+        self.deliver(journey, stored(&usable.response, usable.age_secs), &status, outcome)
+    }
+
+    /// A stored response in place of the origin's failure.
+    pub(super) fn deliver_stale(
+        &self,
+        journey: &Journey,
+        usable: &Usable,
+        forward: Forward,
+        failure: Failure,
+    ) -> Response {
+        usable.response.note_hit();
+        let status = CacheStatus {
+            ttl_secs: Some(usable.ttl_secs),
+            forward_status: match failure {
+                Failure::Status(status) => Some(status.as_u16()),
+                Failure::Unreachable => None,
+            },
+            detail: Some(usable.by.as_str().into()),
+            ..CacheStatus::forward(forward)
+        };
+        let outcome = journey.outcome_with_backend(CacheResult::Stale, usable.by.as_str());
+        self.deliver(journey, stored(&usable.response, usable.age_secs), &status, outcome)
+    }
+
+    /// A stored response that the origin has just confirmed.
+    pub(super) fn deliver_confirmed(
+        &self,
+        journey: &Journey,
+        response: &Arc<StoredResponse>,
+        forward: Forward,
+        collapsed: bool,
+    ) -> Response {
+        response.note_hit();
+        self.note_collapsed(collapsed);
+        let now = response.facts.response_time;
+        let status = CacheStatus {
+            forward_status: Some(304),
+            ttl_secs: Some(response.facts.ttl_secs(now)),
+            stored: true,
+            collapsed: collapsed.then_some(true),
+            ..CacheStatus::forward(forward)
+        };
+        let result = if collapsed { CacheResult::Collapsed } else { CacheResult::Revalidated };
+        let outcome = journey.outcome_with_backend(result, forward.as_str());
+        self.deliver(journey, stored(response, response.facts.age_secs(now)), &status, outcome)
+    }
+
+    /// A response that is being stored while it arrives.
+    pub(super) fn deliver_arriving(
+        &self,
+        journey: &Journey,
+        arrival: Arc<Arrival>,
+        reader: Reader,
+        forward: Forward,
+        collapsed: bool,
+    ) -> Response {
+        self.note_collapsed(collapsed);
+        let now = arrival.answered;
+        let status = CacheStatus {
+            forward_status: Some(arrival.status.as_u16()),
+            ttl_secs: Some(arrival.facts.ttl_secs(now)),
+            stored: arrival.stored,
+            collapsed: collapsed.then_some(true),
+            ..CacheStatus::forward(forward)
+        };
+        let result = if collapsed { CacheResult::Collapsed } else { CacheResult::Miss };
+        let outcome = journey.outcome_with_backend(result, forward.as_str());
+        let span = match (arrival.span, arrival.length) {
+            (Some(span), _) => Some(span),
+            (None, Length::Known(end)) => Some(Span { start: 0, end, complete: Some(end), exact: true }),
+            (None, Length::Unknown) => None,
+        };
+        let answer = Answer {
+            status: arrival.status,
+            lines: &arrival.lines,
+            facts: &arrival.facts,
+            span,
+            source: Source::Arriving(reader, arrival.length),
+            age_secs: arrival.facts.age_secs(now),
+        };
+        self.deliver(journey, answer, &status, outcome)
+    }
+
+    /// The origin's response, for this request only.
+    pub(super) fn deliver_own(
+        &self,
+        journey: &Journey,
+        response: OriginResponse,
+        reason: Unshared,
+        forward: Forward,
+    ) -> Response {
+        self.events.metrics().not_stored(reason.as_str());
+        self.from_origin(journey, response, CacheResult::Miss, forward, reason.as_str())
+    }
+
+    /// The origin's response to a request that was passed.
+    pub(super) fn deliver_passed(
+        &self,
+        journey: &Journey,
+        response: OriginResponse,
+        reason: Forward,
+        detail: &'static str,
+    ) -> Response {
+        self.from_origin(journey, response, CacheResult::Pass, reason, detail)
+    }
+
+    /// The origin's answer to the wish for another protocol.
+    pub(super) fn deliver_tunnel(&self, journey: &Journey, mut response: OriginResponse) -> Response {
+        let tunnel = response.upgraded.take();
+        if tunnel.is_none() {
+            return self.from_origin(journey, response, CacheResult::Pass, Forward::Bypass, "upgrade");
+        }
+        let mut fields = FieldLines::from_map(&response.headers);
+        fields.push("Connection", b"upgrade");
+        Response {
+            status: response.status,
+            fields,
+            body: Body::Empty,
+            length: Length::Unknown,
+            close: true,
+            tunnel,
+            outcome: journey.outcome_with_backend(CacheResult::Tunnel, "upgrade"),
+        }
+    }
+
+    /// The page that tells of the origin's failure. Causes and addresses are for the log.
+    pub(super) fn deliver_failure(
+        &self,
+        journey: &Journey,
+        error: &OriginError,
+        forward: Forward,
+        collapsed: bool,
+    ) -> Response {
+        self.note_collapsed(collapsed);
+        let mut outcome = journey.outcome_with_backend(CacheResult::Failed, error.as_str());
+        outcome.error = Some(error.to_string());
+        let explanation = match error.blame() {
+            Blame::Origin => "The server behind this one could not be asked. It may work again in a moment.",
+            Blame::Larder => "There are more requests than the server behind this one can take.",
+            Blame::Client => "The request did not arrive as a whole.",
+        };
+        let mut response = page(error.status(), explanation, outcome);
+        let status = CacheStatus {
+            collapsed: collapsed.then_some(true),
+            detail: Some(error.as_str().into()),
+            ..CacheStatus::forward(forward)
+        };
+        self.add_cache_status(&mut response.fields, &status);
+        response.close = error.blame() == Blame::Client;
+        if journey.is_head() {
+            response.body = Body::Empty;
+        }
+        response
+    }
+
+    fn from_origin(
+        &self,
+        journey: &Journey,
+        response: OriginResponse,
+        result: CacheResult,
+        forward: Forward,
+        detail: &'static str,
+    ) -> Response {
+        let OriginResponse { status, headers, body, length, version, .. } = response;
+        let tags = &self.store.settings().tags;
+        let mut fields = FieldLines::new();
+        for (name, value) in &headers {
+            let hidden = tags.strip && tags.field(name.as_str().as_bytes()).is_some();
+            if !hidden {
+                fields.push(name.as_str(), value.as_bytes());
+            }
+        }
+        self.add_via(&mut fields, version == http::Version::HTTP_10);
+        let cache_status = CacheStatus {
+            forward_status: Some(status.as_u16()),
+            detail: Some(detail.into()),
+            ..CacheStatus::forward(forward)
+        };
+        self.add_cache_status(&mut fields, &cache_status);
+        Response {
+            status,
+            fields,
+            body,
+            length,
+            close: false,
+            tunnel: None,
+            outcome: journey.outcome_with_backend(result, detail),
+        }
+    }
+
+    /// Answers with what is there, as the client's conditions and ranges ask.
+    fn deliver(&self, journey: &Journey, answer: Answer<'_>, status: &CacheStatus, outcome: Box<Outcome>) -> Response {
+        if journey.facts.is_conditional() && self.not_modified(journey, &answer) {
+            return self.deliver_not_modified(answer, status, outcome);
+        }
+        match self.selection(journey, &answer) {
+            Selection::Single(part) => self.deliver_part(journey, answer, part, status, outcome),
+            Selection::Multiple(parts) if matches!(answer.source, Source::Stored(_)) => {
+                self.deliver_parts(journey, answer, &parts, status, outcome)
+            }
+            Selection::Unsatisfiable => self.deliver_unsatisfiable(answer, status, outcome),
+            _ => self.deliver_whole(journey, answer, status, outcome),
+        }
+    }
+
+    fn not_modified(&self, journey: &Journey, answer: &Answer<'_>) -> bool {
+        let entity_tag = field(answer.lines, "etag");
+        let validators = Validators::stored(answer.facts, entity_tag);
+        let verdict = conditional::evaluate(
+            &journey.facts,
+            journey.headers(),
+            answer.facts,
+            &validators,
+            journey.now(),
+        );
+        verdict == Verdict::NotModified
+    }
+
+    /// Which part of what is there the request asks for (RFC 9110 §14.2).
+    fn selection(&self, journey: &Journey, answer: &Answer<'_>) -> Selection {
+        let whole = match answer.source {
+            Source::Stored(body) => !body.is_partial(),
+            Source::Arriving(..) => answer.status != StatusCode::PARTIAL_CONTENT,
+        };
+        let applies = journey.facts.range
+            && !journey.is_head()
+            && (answer.status == StatusCode::OK || !whole);
+        let Some(span) = answer.span.filter(|_| applies) else { return Selection::Whole };
+        let validators = Validators::stored(answer.facts, field(answer.lines, "etag"));
+        let verdict = conditional::evaluate_if_range(
+            &journey.facts,
+            journey.headers(),
+            answer.facts,
+            &validators,
+            journey.now(),
+        );
+        // A part that is arriving is the origin's own answer to this very range.
+        if matches!(answer.source, Source::Arriving(..)) && !whole {
+            return Selection::Whole;
+        }
+        match verdict {
+            RangeVerdict::Ignore if whole => Selection::Whole,
+            _ => range::select_in(journey.headers(), span, journey.plan.policy.ranges),
+        }
+    }
+
+    fn deliver_whole(
+        &self,
+        journey: &Journey,
+        answer: Answer<'_>,
+        status: &CacheStatus,
+        outcome: Box<Outcome>,
+    ) -> Response {
+        let mut fields = self.fields(&answer, status);
+        if answer.status == StatusCode::PARTIAL_CONTENT
+            && let Some(span) = answer.span
+        {
+            fields.push(CONTENT_RANGE.as_str(), span.content_range().to_value().as_bytes());
+        }
+        let (body, length) = match answer.source {
+            Source::Stored(body) => (body.all(), Length::Known(body.len())),
+            Source::Arriving(reader, length) => (Body::stream(reader), length),
+        };
+        let body = if journey.is_head() { Body::Empty } else { body };
+        Response { status: answer.status, fields, body, length, close: false, tunnel: None, outcome }
+    }
+
+    fn deliver_not_modified(
+        &self,
+        answer: Answer<'_>,
+        status: &CacheStatus,
+        outcome: Box<Outcome>,
+    ) -> Response {
+        let mut kept = FieldLines::new();
+        for (name, value) in lines_of(answer.lines) {
+            if conditional::is_in_not_modified(name)
+                && let Ok(name) = str::from_utf8(name)
+            {
+                kept.push(name, value);
+            }
+        }
+        kept.own.extend_from_slice(&self.fields(&answer, status).own);
+        let length = Length::Unknown;
+        let (status, body) = (StatusCode::NOT_MODIFIED, Body::Empty);
+        Response { status, fields: kept, body, length, close: false, tunnel: None, outcome }
+    }
+
+    fn deliver_part(
+        &self,
+        _journey: &Journey,
+        answer: Answer<'_>,
+        part: Part,
+        status: &CacheStatus,
+        outcome: Box<Outcome>,
+    ) -> Response {
+        let mut fields = self.fields(&answer, status);
+        let complete = answer.span.and_then(|span| span.complete);
+        fields.push(CONTENT_RANGE.as_str(), part.content_range(complete).as_bytes());
+        let body = match answer.source {
+            Source::Stored(body) => body.slice(part.start, part.end),
+            Source::Arriving(reader, _) => Body::stream(Sliced::new(reader, part.start, part.end)),
+        };
+        let (status, length) = (StatusCode::PARTIAL_CONTENT, Length::Known(part.length()));
+        Response { status, fields, body, length, close: false, tunnel: None, outcome }
+    }
+
+    /// RFC 9110 §15.3.7.2: several parts, each with its own head.
+    fn deliver_parts(
+        &self,
+        journey: &Journey,
+        answer: Answer<'_>,
+        parts: &[Part],
+        status: &CacheStatus,
+        outcome: Box<Outcome>,
+    ) -> Response {
+        // Random in its beginning, different for every request, and nothing that a body would hold.
+        let boundary = format!("larder{}{:032x}", journey.id, journey.key.0);
+        let multipart = Multipart {
+            boundary: &boundary,
+            content_type: field(answer.lines, CONTENT_TYPE.as_str()),
+            complete: answer.span.and_then(|span| span.complete),
+        };
+        let mut pieces: Vec<Bytes> = Vec::with_capacity(parts.len() * 2 + 1);
+        for part in parts {
+            pieces.push(multipart.opening(part).into());
+            if let Source::Stored(body) = &answer.source {
+                pieces.extend(pieces_of(body.slice(part.start, part.end)));
+            }
+        }
+        pieces.push(multipart.closing().into());
+        let mut fields = FieldLines::new();
+        for (name, value) in lines_of(answer.lines) {
+            if !name.eq_ignore_ascii_case(CONTENT_TYPE.as_str().as_bytes())
+                && let Ok(name) = str::from_utf8(name)
+            {
+                fields.push(name, value);
+            }
+        }
+        fields.push("Content-Type", multipart.content_type().as_bytes());
+        fields.own.extend_from_slice(&self.fields(&answer, status).own);
+        let length = multipart.length(parts);
+        let body = Body::Stored(StoredSlice::new(Arc::from(pieces), 0, length));
+        let (status, length) = (StatusCode::PARTIAL_CONTENT, Length::Known(length));
+        Response { status, fields, body, length, close: false, tunnel: None, outcome }
+    }
+
+    fn deliver_unsatisfiable(
+        &self,
+        answer: Answer<'_>,
+        status: &CacheStatus,
+        outcome: Box<Outcome>,
+    ) -> Response {
+        let mut fields = FieldLines::new();
+        fields.own = self.fields(&answer, status).own;
+        let complete = answer.span.and_then(|span| span.complete).unwrap_or_default();
+        fields.push(CONTENT_RANGE.as_str(), range::unsatisfied(complete).as_bytes());
+        let (status, length) = (StatusCode::RANGE_NOT_SATISFIABLE, Length::Known(0));
+        Response { status, fields, body: Body::Empty, length, close: false, tunnel: None, outcome }
+    }
+
+    /// The stored lines as they are, and those that are written for each response.
+    fn fields(&self, answer: &Answer<'_>, status: &CacheStatus) -> FieldLines {
+        let mut own = Vec::with_capacity(128);
+        own.extend_from_slice(b"Age: ");
+        own.extend_from_slice(itoa::Buffer::new().format(answer.age_secs).as_bytes());
+        own.extend_from_slice(b"\r\n");
+        let mut fields = FieldLines { shared: answer.lines.clone(), own };
+        self.add_via(&mut fields, false);
+        self.add_cache_status(&mut fields, status);
+        fields
+    }
+
+    fn add_via(&self, fields: &mut FieldLines, from_http10: bool) {
+        fields.own.extend_from_slice(b"Via: ");
+        fields.own.extend_from_slice(if from_http10 { b"1.0 " } else { b"1.1 " });
+        fields.own.extend_from_slice(self.identity.pseudonym.as_bytes());
+        fields.own.extend_from_slice(b"\r\n");
+    }
+
+    /// Adds our member behind those of caches closer to the origin (RFC 9211 §2): a further line of a list
+    /// field follows the lines before it.
+    pub(super) fn add_cache_status(&self, fields: &mut FieldLines, status: &CacheStatus) {
+        if !self.shows_cache_status {
+            return;
+        }
+        fields.own.extend_from_slice(b"Cache-Status: ");
+        status.write(CACHE_NAME, &mut fields.own);
+        fields.own.extend_from_slice(b"\r\n");
+    }
+
+    fn note_collapsed(&self, collapsed: bool) {
+        if collapsed {
+            self.events.metrics().collapsed();
+        }
+    }
+}
+
+fn stored(response: &StoredResponse, age_secs: u32) -> Answer<'_> {
+    Answer {
+        status: response.status,
+        lines: &response.lines,
+        facts: &response.facts,
+        span: Some(response.body.span()),
+        source: Source::Stored(&response.body),
+        age_secs,
+    }
+}
+
+/// The value of the first line of this name, in lower case.
+fn field<'a>(lines: &'a Bytes, name: &str) -> Option<&'a [u8]> {
+    lines_of(lines).find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+}
+
+/// The pieces of a stored body's slice; nothing is copied.
+fn pieces_of(body: Body) -> Vec<Bytes> {
+    match body {
+        Body::Full(bytes) => vec![bytes],
+        Body::Stored(mut slice) => std::iter::from_fn(|| slice.next_chunk()).collect(),
+        Body::Empty | Body::Stream(_) => Vec::new(),
+    }
+}

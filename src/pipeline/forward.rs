@@ -1,0 +1,189 @@
+//! What is asked of the origin: errands for the cache, and requests that are passed.
+
+use std::sync::Arc;
+use std::hash::Hasher;
+
+use http::header::{
+    HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, MAX_FORWARDS, RANGE, UPGRADE,
+};
+use http::HeaderValue;
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::lookup::{Found, Usable};
+use super::{Journey, Pipeline};
+use crate::backend::OriginRequest;
+use crate::fetch::flight::FlightKey;
+use crate::fetch::{Errand, Fetched, Purpose, Sharing};
+use crate::message::{Body, InterimSender, Length, Response};
+use crate::semantics::request::CacheMethod;
+use crate::semantics::status::Forward;
+use crate::semantics::targeted;
+use crate::store::{Reviewed, StoredResponse};
+
+static SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
+
+impl Pipeline {
+    /// Fetch what is not there.
+    pub(super) fn errand_to_fill(&self, journey: &Journey) -> Errand {
+        self.errand(journey, Purpose::Fill)
+    }
+
+    /// Ask whether what is stored is still good.
+    pub(super) fn errand_to_validate(&self, journey: &Journey, stored: &[Reviewed]) -> Errand {
+        let stored = stored.iter().map(|reviewed| reviewed.response.clone()).collect();
+        self.errand(journey, Purpose::Validate(stored))
+    }
+
+    /// Fetch the rest of what is stored.
+    pub(super) fn errand_to_complete(&self, journey: &Journey, part: &Arc<StoredResponse>) -> Errand {
+        self.errand(journey, Purpose::Complete(part.clone()))
+    }
+
+    fn errand(&self, journey: &Journey, purpose: Purpose) -> Errand {
+        let request = &journey.admitted.request;
+        let mut fields = self.identity.fields_for_origin(&journey.admitted);
+        // A key known to be uncacheable is asked for as the client asks: the origin may say 304 to it.
+        let is_for_all = !self.store.uncacheable.knows(journey.key, journey.now());
+        if is_for_all {
+            for name in [&IF_NONE_MATCH, &IF_MODIFIED_SINCE] {
+                fields.remove(name);
+            }
+        }
+        if journey.is_head() {
+            fields.remove(RANGE);
+        }
+        if let Some(capability) = targeted::surrogate_capability(&journey.plan.policy)
+            && let Ok(value) = HeaderValue::from_str(&capability)
+        {
+            fields.append(SURROGATE_CAPABILITY.clone(), value);
+        }
+        Errand {
+            place: journey.place(self.keys.page(&journey.admitted.host, &journey.admitted.target)),
+            backend: journey.plan.backend.clone(),
+            policy: journey.plan.policy.clone(),
+            method: request.method.clone(),
+            target: journey.admitted.target.clone(),
+            fields,
+            facts: journey.facts,
+            purpose,
+            interim: request.interim.clone(),
+        }
+    }
+
+    /// Whether others may wait for this request's fetch, and it for theirs.
+    pub(super) fn sharing(&self, journey: &Journey, found: &Found) -> Sharing {
+        let alone = !journey.may_share()
+            || journey.is_head()
+            || self.store.uncacheable.knows(journey.key, journey.now());
+        if alone { Sharing::Alone } else { Sharing::Shared(self.flight_key(journey, found, true)) }
+    }
+
+    /// Those whose keys are equal can use the same response, as far as is known before it has come.
+    fn flight_key(&self, journey: &Journey, found: &Found, with_range: bool) -> FlightKey {
+        let mut hasher = SipHasher13::new();
+        hasher.write_u128(journey.key.0);
+        let known = match found {
+            Found::Ask { chosen: Some(chosen), .. } => Some(&chosen.response.selecting),
+            _ => journey.variant(),
+        };
+        for (name, _) in known.into_iter().flat_map(|selecting| selecting.entries()) {
+            for value in journey.headers().get_all(name) {
+                hasher.write(value.as_bytes());
+                hasher.write_u8(0);
+            }
+            hasher.write_u8(1);
+        }
+        // A validation asks for the whole, whatever the client wants of it.
+        let asks_for_part = with_range && !matches!(found, Found::Ask { .. });
+        for name in [&RANGE, &IF_RANGE].into_iter().filter(|_| asks_for_part) {
+            for value in journey.headers().get_all(name) {
+                hasher.write(value.as_bytes());
+                hasher.write_u8(2);
+            }
+        }
+        FlightKey(hasher.finish128().as_u128())
+    }
+
+    /// A range of what is just arriving as a whole is served from there.
+    pub(super) async fn join_whole(&self, journey: &Journey, found: &Found) -> Option<Fetched> {
+        let nothing_here = matches!(found, Found::NotHere | Found::OtherVariants);
+        if !nothing_here || !journey.facts.range || !journey.may_share() {
+            return None;
+        }
+        let place = journey.place(self.keys.page(&journey.admitted.host, &journey.admitted.target));
+        let key = self.flight_key(journey, found, false);
+        match self.fetch.join_whole(key, place.asked()).await? {
+            Fetched::Arriving { arrival, reader, collapsed }
+                if arrival.status == http::StatusCode::OK
+                    && matches!(arrival.length, Length::Known(_))
+                    && journey.accepts_shared(&arrival.facts, &arrival.selecting) =>
+            {
+                Some(Fetched::Arriving { arrival, reader, collapsed })
+            }
+            _ => None,
+        }
+    }
+
+    /// Refreshes a stale response that is being served meanwhile, once.
+    pub(super) fn refresh(&self, journey: &Journey, usable: &Usable) {
+        let reviewed = Reviewed { response: usable.response.clone(), soft_purged: None };
+        let found = Found::Ask {
+            stored: smallvec::smallvec![reviewed.clone()],
+            chosen: Some(reviewed.clone()),
+            why: crate::semantics::reuse::Ask::Stale,
+        };
+        let mut errand = self.errand_to_validate(journey, std::slice::from_ref(&reviewed));
+        if journey.is_head() {
+            errand.method = http::Method::GET;
+            errand.facts.method = CacheMethod::Get;
+        }
+        errand.interim = InterimSender::none();
+        for name in [&RANGE, &IF_RANGE] {
+            errand.fields.remove(name);
+        }
+        self.fetch.in_background(errand, self.flight_key(journey, &found, false));
+    }
+
+    /// Hands a request to the origin as it is.
+    pub(super) async fn pass(&self, mut journey: Journey, reason: Forward, detail: &'static str) -> Response {
+        let request = self.passed_request(&mut journey, false);
+        let sent = self.clock.now();
+        match journey.plan.backend.send(request).await {
+            Err(error) => self.deliver_failure(&journey, &error, reason, false),
+            Ok(response) => {
+                journey.note_wait(self.clock.now().since(sent));
+                self.invalidate_by(&journey, &response);
+                self.deliver_passed(&journey, response, reason, detail)
+            }
+        }
+    }
+
+    /// Hands a request for a switch of protocols to the origin, and becomes a pipe if it agrees.
+    pub(super) async fn tunnel(&self, mut journey: Journey) -> Response {
+        let request = self.passed_request(&mut journey, true);
+        match journey.plan.backend.send(request).await {
+            Err(error) => self.deliver_failure(&journey, &error, Forward::Bypass, false),
+            Ok(response) => self.deliver_tunnel(&journey, response),
+        }
+    }
+
+    fn passed_request(&self, journey: &mut Journey, upgrade: bool) -> OriginRequest {
+        let mut headers = self.identity.fields_for_origin(&journey.admitted);
+        if upgrade && let Some(protocols) = journey.headers().get(UPGRADE) {
+            headers.insert(UPGRADE, protocols.clone());
+        }
+        if let Some(hops) = journey.hops_left() {
+            headers.insert(MAX_FORWARDS, HeaderValue::from(hops.saturating_sub(1)));
+        }
+        let request = &mut journey.admitted.request;
+        OriginRequest {
+            method: request.method.clone(),
+            target: journey.admitted.target.clone(),
+            headers,
+            body: std::mem::replace(&mut request.body, Body::Empty),
+            length: request.length,
+            interim: request.interim.clone(),
+            upgrade,
+        }
+    }
+}

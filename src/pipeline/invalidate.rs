@@ -1,0 +1,30 @@
+//! After a request that may have changed something: what is stored of it is invalid (RFC 9111 §4.4).
+
+use super::{Journey, Pipeline};
+use crate::backend::OriginResponse;
+use crate::semantics::invalidation;
+use crate::semantics::key::Uri;
+use crate::store::ledger::{Invalidation, Selector};
+use crate::store::tags::TagDigest;
+
+impl Pipeline {
+    /// Invalidates what the response to an unsafe method says is no longer good: its target, what
+    /// `Location` and `Content-Location` name of the same origin, and cache groups (RFC 9875 §3).
+    pub(super) fn invalidate_by(&self, journey: &Journey, response: &OriginResponse) {
+        let invalid =
+            invalidation::by_response(&journey.facts, &journey.uri(), response.status, &response.headers);
+        if invalid.is_empty() {
+            return;
+        }
+        let rule = &journey.plan.query;
+        let urls = invalid.uris.iter().filter_map(|uri| Uri::parse(uri)).map(|uri| {
+            let (_, host) = uri.origin();
+            Selector::Key(self.keys.key(host, uri.path_and_query().as_bytes(), rule))
+        });
+        let own = std::iter::once(Selector::Key(journey.key.0));
+        let origin = format!("http://{}", journey.admitted.host);
+        let groups = invalid.groups.iter().map(|group| Selector::Tag(TagDigest::of_group(&origin, group)));
+        let entries = own.chain(urls).chain(groups).map(Invalidation::hard);
+        self.store.ledger().append_all(entries, journey.now());
+    }
+}

@@ -1,0 +1,73 @@
+//! Under which key a URL's responses are stored, with the rules of its route applied.
+
+use std::borrow::Cow;
+
+use crate::policy::QueryRule;
+use crate::semantics::key::{Secret, Target};
+
+/// Makes keys. They are keyed by a secret of this process, so that nobody can find two URLs with one key.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyMaker {
+    secret: Secret,
+}
+
+impl KeyMaker {
+    /// Keys under `secret`.
+    pub fn new(secret: Secret) -> Self {
+        KeyMaker { secret }
+    }
+
+    /// The key of a URL: `target` is path and query as the client sent them, `host` is in normal form.
+    pub fn key(&self, host: &str, target: &[u8], rule: &QueryRule) -> u128 {
+        self.digest(host, &normal_target(target, rule))
+    }
+
+    /// The digest of a URL without its query.
+    pub fn page(&self, host: &str, target: &[u8]) -> u128 {
+        let end = memchr::memchr(b'?', target).unwrap_or(target.len());
+        self.digest(host, &target[..end])
+    }
+
+    /// The key of a QUERY, which its content is part of.
+    pub fn query_key(&self, host: &str, target: &[u8], rule: &QueryRule, metadata: &[&[u8]], content: &[u8]) -> u128 {
+        let target = normal_target(target, rule);
+        Target { scheme: "http", authority: host, path_and_query: &target }
+            .query_key(self.secret, metadata, content)
+            .0
+    }
+
+    fn digest(&self, host: &str, path_and_query: &[u8]) -> u128 {
+        Target { scheme: "http", authority: host, path_and_query }.key(self.secret).0
+    }
+}
+
+/// Path and query with the route's rule applied to the query.
+fn normal_target<'t>(target: &'t [u8], rule: &QueryRule) -> Cow<'t, [u8]> {
+    if rule.is_empty() {
+        return Cow::Borrowed(target);
+    }
+    let Some(at) = memchr::memchr(b'?', target) else { return Cow::Borrowed(target) };
+    let Ok(query) = str::from_utf8(&target[at + 1..]) else { return Cow::Borrowed(target) };
+    match rule.normalise(query) {
+        Cow::Borrowed(same) if same.len() == query.len() => Cow::Borrowed(target),
+        normal if normal.is_empty() => Cow::Borrowed(&target[..at]),
+        normal => Cow::Owned([&target[..=at], normal.as_bytes()].concat()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_mean_the_same_have_one_key_and_others_have_not() {
+        let keys = KeyMaker::new(Secret::new([7; 16]));
+        let rule = QueryRule::default();
+        let key = |host: &str, target: &str| keys.key(host, target.as_bytes(), &rule);
+        assert_eq!(key("a.example", "/%7Ejoe/./x"), key("a.example", "/~joe/x"));
+        assert_ne!(key("a.example", "/x"), key("a.example", "/x?"));
+        assert_ne!(key("a.example", "/x?a=1"), key("a.example", "/x?a=2"));
+        assert_ne!(key("a.example", "/x"), key("b.example", "/x"));
+        assert_eq!(keys.page("a.example", b"/x?a=1"), keys.page("a.example", b"/x?b"));
+    }
+}

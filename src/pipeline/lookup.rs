@@ -1,0 +1,158 @@
+//! Looks up what is stored, and judges whether it may be used.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::{Journey, Pipeline};
+use crate::clock::Moment;
+use crate::semantics::Facts;
+use crate::semantics::range::{self, Selection};
+use crate::semantics::reuse::{self, Ask, Reuse};
+use crate::semantics::staleness::{self, Failure, Staleness};
+use crate::semantics::variant::{self, Candidate};
+use crate::store::{Reviewed, StoredResponse};
+
+/// What is there for a request.
+pub enum Found {
+    /// A response that may be used as it is.
+    Usable(Usable),
+    /// A stale one that may be used while one refresh runs in the background (RFC 5861 §3).
+    Refreshable(Usable),
+    /// Responses that may be used once the origin has confirmed them; the chosen one, if there is one that
+    /// this request selects, decides what may be served if the origin fails.
+    Ask { stored: SmallVec<[Reviewed; 2]>, chosen: Option<Reviewed>, why: Ask },
+    /// The first part of what is asked for; the rest is missing.
+    Incomplete(Arc<StoredResponse>),
+    /// Something for this key, but nothing that this request selects.
+    OtherVariants,
+    NotHere,
+}
+
+/// A stored response, and what there is to say of its age.
+pub struct Usable {
+    pub response: Arc<StoredResponse>,
+    pub age_secs: u32,
+    pub ttl_secs: i64,
+    /// How it comes to be used.
+    pub by: By,
+}
+
+/// Why a stored response is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Freshness,
+    StaleWhileRevalidate,
+    MaxStale,
+    StaleIfError,
+}
+
+impl By {
+    /// The name used in the log and in `Cache-Status`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            By::Freshness => "fresh",
+            By::StaleWhileRevalidate => "stale-while-revalidate",
+            By::MaxStale => "max-stale",
+            By::StaleIfError => "stale-if-error",
+        }
+    }
+}
+
+impl Pipeline {
+    /// What is stored for `journey`, and what may be done with it.
+    pub(super) fn look_up(&self, journey: &Journey) -> Found {
+        let candidates = self.store.look_up(journey.key);
+        if candidates.is_empty() {
+            return Found::NotHere;
+        }
+        let usable_for = |reviewed: &Reviewed| holds_what_is_asked(&reviewed.response, journey);
+        let fitting = candidates.iter().filter(|reviewed| usable_for(reviewed));
+        let chosen = variant::choose(
+            journey.headers(),
+            fitting.clone().map(|reviewed| Candidate {
+                selecting: &reviewed.response.selecting,
+                date: reviewed.response.facts.date,
+                response_time: reviewed.response.facts.response_time,
+            }),
+        );
+        let chosen = chosen.and_then(|(place, _)| fitting.clone().nth(place)).cloned();
+        let Some(chosen) = chosen else { return self.nothing_chosen(journey, candidates) };
+        let facts = facts_of(&chosen);
+        let usable = |age_secs, ttl_secs, by| Usable { response: chosen.response.clone(), age_secs, ttl_secs, by };
+        match reuse::judge(&facts, &journey.facts, journey.now(), &journey.plan.policy) {
+            Reuse::Fresh { age_secs, ttl_secs } => Found::Usable(usable(age_secs, ttl_secs, By::Freshness)),
+            Reuse::StaleWhileRevalidate { age_secs, ttl_secs } => {
+                Found::Refreshable(usable(age_secs, ttl_secs, By::StaleWhileRevalidate))
+            }
+            Reuse::StaleByRequest { age_secs, ttl_secs } => {
+                Found::Usable(usable(age_secs, ttl_secs, By::MaxStale))
+            }
+            Reuse::Ask(why) => {
+                Found::Ask { stored: SmallVec::from_iter([chosen.clone()]), chosen: Some(chosen), why }
+            }
+            // The way here was decided before anything was looked up.
+            Reuse::Unusable(_) => Found::NotHere,
+        }
+    }
+
+    /// No stored response fits: a part may be completed, and other variants be asked about by their tags.
+    fn nothing_chosen(&self, journey: &Journey, candidates: crate::store::Candidates) -> Found {
+        let selected = |reviewed: &&Reviewed| reviewed.response.selecting.matches(journey.headers()).is_some();
+        match candidates.iter().find(selected) {
+            Some(part) if may_complete(part, journey) => Found::Incomplete(part.response.clone()),
+            Some(_) => Found::NotHere,
+            None => Found::OtherVariants,
+        }
+    }
+
+    /// A stored response that may be served in place of the origin's failure (RFC 5861 §4).
+    pub(super) fn stale_instead(&self, journey: &Journey, found: &Found, failure: Failure) -> Option<Usable> {
+        let Found::Ask { chosen: Some(chosen), .. } = found else { return None };
+        let facts = facts_of(chosen);
+        let now = self.clock.now();
+        match staleness::judge(&facts, &journey.facts, failure, now, &journey.plan.policy) {
+            Staleness::Serve { age_secs, ttl_secs } => {
+                Some(Usable { response: chosen.response.clone(), age_secs, ttl_secs, by: By::StaleIfError })
+            }
+            Staleness::Refuse(_) => None,
+        }
+    }
+}
+
+/// A response's facts, with a soft purge taken in: it became stale then at the latest.
+fn facts_of(reviewed: &Reviewed) -> Facts {
+    let mut facts = reviewed.response.facts;
+    if let Some(since) = reviewed.soft_purged {
+        make_stale(&mut facts, since);
+    }
+    facts
+}
+
+fn make_stale(facts: &mut Facts, since: Moment) {
+    facts.freshness_lifetime_secs = facts.freshness_lifetime_secs.min(facts.age_secs(since));
+}
+
+/// A part holds what is asked for only where the request's range lies within it.
+fn holds_what_is_asked(response: &StoredResponse, journey: &Journey) -> bool {
+    if !response.body.is_partial() {
+        return true;
+    }
+    journey.facts.range
+        && !journey.facts.if_range
+        && !matches!(
+            range::select_in(journey.headers(), response.body.span(), journey.plan.policy.ranges),
+            Selection::NotHeld | Selection::Whole
+        )
+}
+
+/// A fresh first part may be completed, if the whole is asked for (RFC 9111 §3.3).
+fn may_complete(part: &Reviewed, journey: &Journey) -> bool {
+    let response = &part.response;
+    response.body.is_partial()
+        && response.body.span().missing().is_some_and(|m| matches!(m, crate::semantics::partial::Missing::From(_)))
+        && !journey.facts.range
+        && !journey.is_head()
+        && part.soft_purged.is_none()
+        && response.facts.is_fresh(journey.now())
+}
