@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, header};
 
+use crate::clock::Moment;
+
 use super::lists;
 
 /// Whether a field is about one connection, whatever `Connection` says (RFC 9110 §7.6.1).
@@ -38,30 +40,18 @@ pub fn strip_connection(headers: &mut HeaderMap) {
 }
 
 /// §7.6.1: "A sender MUST NOT send a connection option corresponding to a field that is intended for all
-/// recipients […] Cache-Control is never appropriate". A sender that does it anyway could use us to take away
-/// from the next recipient what keeps it safe.
+/// recipients of the content. For example, Cache-Control is never appropriate". One that does so anyway does
+/// not get the next recipient to lose the framing, the host or a `no-store`.
 fn is_never_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "cache-control"
-            | "content-length"
-            | "content-encoding"
-            | "content-range"
-            | "content-type"
-            | "date"
-            | "age"
-            | "expires"
-            | "host"
-            | "authorization"
-            | "cookie"
-            | "set-cookie"
-            | "vary"
-            | "via"
-            | "range"
-            | "x-forwarded-for"
-            | "x-forwarded-proto"
-            | "forwarded"
-    )
+    matches!(name.as_str(), "cache-control" | "content-length" | "host")
+}
+
+/// Adds the `Date` that a response without one must get when it is stored or forwarded: the time it was
+/// received (RFC 9110 §6.6.1). One that is no date counts as none.
+pub fn ensure_date(response: &mut HeaderMap, received: Moment) {
+    if super::dates::DateField::read(response, &header::DATE, received).moment().is_none() {
+        response.insert(header::DATE, super::dates::format(received));
+    }
 }
 
 /// The fields of a response that are stored (RFC 9111 §3.1): all but those about the connection, those for

@@ -164,9 +164,12 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// RFC 3986 §6.2.2.1, §6.2.2.2: hexadecimal digits in upper case, unreserved characters decoded.
+/// RFC 3986 §6.2.2.1, §6.2.2.2: hexadecimal digits in upper case, unreserved characters decoded. A text with a
+/// `%` that encodes nothing is left as it is: it has no defined meaning, and decoding around it could make up
+/// encodings that were not there (`%%411`).
 fn normal_percent(text: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr(b'%', text).is_none() {
+    let mut marks = memchr::memchr_iter(b'%', text).peekable();
+    if marks.peek().is_none() || marks.any(|at| escape(&text[at..]).is_none()) {
         return Cow::Borrowed(text);
     }
     let mut normal = Vec::with_capacity(text.len());
@@ -326,6 +329,8 @@ mod tests {
             ("http", "a", "/x?", "http://a/x?"),
             ("http", "a", "/100%", "http://a/100%"),
             ("http", "a", "/%zz", "http://a/%zz"),
+            ("http", "a", "/%%411", "http://a/%%411"),
+            ("http", "a", "/%2541", "http://a/%2541"),
         ] {
             assert_eq!(uri(scheme, authority, path), want);
         }
@@ -421,10 +426,7 @@ mod tests {
             let once = normal_path_and_query(path.as_bytes()).into_owned();
             prop_assert_eq!(once.first(), Some(&b'/'));
             let twice = normal_path_and_query(&once).into_owned();
-            // `%2541`, once decoded, may look like an encoding again only if it was none before.
-            if !path.contains("%%") && !path.contains("%2") {
-                prop_assert_eq!(String::from_utf8_lossy(&once), String::from_utf8_lossy(&twice));
-            }
+            prop_assert_eq!(String::from_utf8_lossy(&once), String::from_utf8_lossy(&twice));
         }
 
         #[test]

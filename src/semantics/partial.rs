@@ -89,6 +89,12 @@ impl Span {
         shorter.then_some(Span { start, end, complete: Some(end), exact: false })
     }
 
+    /// The span that a 206 with `range` and a content of yet unknown length claims. Whoever reads the content
+    /// must find it to be that long.
+    pub fn claimed(range: ContentRange) -> Span {
+        Span { start: range.first, end: range.last + 1, complete: range.complete, exact: true }
+    }
+
     /// Whether it is the whole.
     pub fn is_whole(&self) -> bool {
         self.exact && self.start == 0 && self.complete == Some(self.end)

@@ -106,20 +106,20 @@ pub fn select_in(headers: &HeaderMap, held: Span, limits: Limits) -> Selection {
 }
 
 /// §15.3.7.2: "A server that generates a multipart response to a request for multiple ranges […] MAY coalesce
-/// any of the ranges that overlap". Overlapping ones are joined, and adjacent ones in the order asked; if one
-/// is left it is sent as a single part: "MUST NOT generate a multipart response to a request for a single
-/// range" does not bar more, and it is shorter.
+/// any of the ranges that overlap". Overlapping ones are joined; if one is left, it is
+/// sent as a single part.
 fn multiple(parts: SmallVec<[Part; 4]>) -> Selection {
     let mut joined: SmallVec<[Part; 4]> = SmallVec::new();
-    for part in parts {
-        let overlap = joined.iter_mut().find(|other| part.start < other.end && other.start < part.end);
-        match overlap {
-            Some(other) => {
-                other.start = other.start.min(part.start);
-                other.end = other.end.max(part.end);
+    for mut part in parts {
+        // A part may bridge several that were apart: it takes them all in.
+        joined.retain(|other| {
+            let overlaps = part.start < other.end && other.start < part.end;
+            if overlaps {
+                part = Part { start: part.start.min(other.start), end: part.end.max(other.end) };
             }
-            None => joined.push(part),
-        }
+            !overlaps
+        });
+        joined.push(part);
     }
     match joined[..] {
         [part] => Selection::Single(part),

@@ -109,6 +109,13 @@ impl RequestFacts {
         }
     }
 
+    /// Whether its `Range` counts: "A server MUST ignore a Range header field received with a request method
+    /// that is unrecognized or for which range handling is not defined. For this specification, GET is the
+    /// only method for which range handling is defined" (RFC 9110 §14.2).
+    pub fn asks_for_range(&self) -> bool {
+        self.range && self.method == CacheMethod::Get
+    }
+
     /// Whether any of the five conditional fields is there.
     pub fn is_conditional(&self) -> bool {
         self.if_none_match

@@ -145,11 +145,8 @@ pub fn judge(facts: &Facts, request: &RequestFacts, now: Moment, policy: &Policy
     }
     let age = facts.current_age(now);
     let (age_secs, ttl_secs) = (facts.age_secs(now), facts.ttl_secs(now));
-    // §5.2.1.1: max-age, unless max-stale widens it
-    if let Some(max_age) = directives.max_age
-        && age > secs(max_age)
-        && directives.max_stale.is_none()
-    {
+    // §5.2.1.1: "a response whose age is less than or equal to the specified number of seconds"
+    if directives.max_age.is_some_and(|max_age| age > secs(max_age)) {
         return Reuse::Ask(Ask::RequestMaxAge);
     }
     if facts.is_fresh(now) {
@@ -161,8 +158,10 @@ pub fn judge(facts: &Facts, request: &RequestFacts, now: Moment, policy: &Policy
         };
     }
     let window = staleness::window_while_revalidate(facts, policy);
-    // A client that wants it fresher than fresh does not want it stale.
-    if directives.min_fresh.is_some() || staleness::ban(facts, window, policy).is_some() {
+    // "Unless the max-stale request directive is also present, the client does not wish to receive a stale
+    // response" (§5.2.1.1); nor does one that wants it fresher than fresh.
+    let insists = directives.max_age.is_some() && directives.max_stale.is_none();
+    if insists || directives.min_fresh.is_some() || staleness::ban(facts, window, policy).is_some() {
         return Reuse::Ask(Ask::Stale);
     }
     let stale_for = facts.staleness(now);

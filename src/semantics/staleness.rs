@@ -176,9 +176,7 @@ fn refusal(
         return Some(ban);
     }
     let directives = request.directives(policy);
-    let insists = directives.no_cache
-        || directives.min_fresh.is_some()
-        || directives.max_age.is_some_and(|max_age| facts.current_age(now) > secs(max_age));
+    let insists = directives.no_cache || directives.min_fresh.is_some() || directives.max_age.is_some();
     if insists && directives.max_stale.is_none() && directives.stale_if_error.is_none() {
         return Some(Refusal::Request);
     }

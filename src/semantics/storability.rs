@@ -344,10 +344,12 @@ fn vary(headers: &HeaderMap, policy: &Policy) -> Result<Vary, NotStored> {
     Ok(vary)
 }
 
-/// The part that a 206 carries, if it is one range of bytes whose length is known.
+/// The part that a 206 carries, if it is one range of bytes.
 fn span(headers: &HeaderMap) -> Option<Span> {
     let range = ContentRange::read(headers)?;
-    let length = headers.get(header::CONTENT_LENGTH)?;
+    let Some(length) = headers.get(header::CONTENT_LENGTH) else {
+        return Some(Span::claimed(range));
+    };
     let length = std::str::from_utf8(length.as_bytes()).ok()?.trim().parse().ok()?;
     Span::reconcile(range, length)
 }

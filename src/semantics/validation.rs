@@ -131,13 +131,15 @@ pub fn select(stored: &[Stored<'_>], not_modified: &HeaderMap, policy: &Policy) 
     }
     let newer = Validators::read(not_modified, Moment::EPOCH);
     if let Some(tag) = newer.entity_tag {
-        // First rule: strong validators. Then the second, weak ones: "the most recent of those matching".
-        // Both compare weakly here: an origin that said 304 to our tag means the representation that we have,
-        // and many weaken or strengthen a tag on the way (a filter that compresses, for one).
-        let matching = most_recent(stored, |response| {
-            response.entity_tag.and_then(EntityTag::parse).is_some_and(|own| own.weakly_equals(&tag))
-        });
-        return match matching {
+        // First rule: strong validators. Second rule: weak ones, "the most recent of those matching". A strong
+        // tag in the 304 to a weak one that was sent (`W/"x"`, `"x"`) falls under the second: origins that
+        // compress on the fly weaken the tag of a 200 and not that of a 304, and their 304 says no less.
+        let own = |response: &Stored<'_>, is_same: &dyn Fn(&EntityTag<'_>) -> bool| {
+            response.entity_tag.and_then(EntityTag::parse).is_some_and(|own| is_same(&own))
+        };
+        let strong = most_recent(stored, |response| own(response, &|own| own.strongly_equals(&tag)));
+        let weak = || most_recent(stored, |response| own(response, &|own| own.weakly_equals(&tag)));
+        return match strong.or_else(weak) {
             Some(place) => Selected::At(place),
             None => contradicted(stored, policy),
         };
@@ -197,22 +199,22 @@ pub fn freshen(
     exchange: Exchange,
     policy: &Policy,
 ) -> Freshened {
-    let merged = fields::updated(stored, not_modified, &[]);
+    let mut merged = fields::updated(stored, not_modified, &[]);
     // The directives of the merged fields govern from now on; a 304 without Cache-Control keeps the old ones.
     let governing = targeted::governing(&merged, policy);
     let mut omitted: Vec<HeaderName> = governing.directives.no_cache.fields().to_vec();
     omitted.extend_from_slice(governing.directives.private.fields());
-    let lifetime = freshness::lifetime(facts.status, &merged, &governing, exchange, policy);
-    // Age and Date are of the 304 alone: the stored ones are from another time.
-    let mut dated = merged.clone();
-    dated.remove(header::AGE);
-    for age in not_modified.get_all(header::AGE) {
-        dated.append(header::AGE, age.clone());
-    }
+    // Date and Age are of the 304 alone: the stored ones are from another time.
     if !not_modified.contains_key(header::DATE) {
-        dated.insert(header::DATE, dates::format(exchange.response_time));
+        merged.insert(header::DATE, dates::format(exchange.response_time));
     }
-    let mut new = storability::facts(facts.status, &dated, &governing, lifetime, exchange, policy);
+    let mut aged = merged.clone();
+    aged.remove(header::AGE);
+    for age in not_modified.get_all(header::AGE) {
+        aged.append(header::AGE, age.clone());
+    }
+    let lifetime = freshness::lifetime(facts.status, &aged, &governing, exchange, policy);
+    let mut new = storability::facts(facts.status, &aged, &governing, lifetime, exchange, policy);
     for bit in [Bit::Partial, Bit::FromPost, Bit::Authorized] {
         new.bits.set(bit, facts.has(bit));
     }
@@ -227,12 +229,6 @@ pub fn freshen(
     for name in &omitted {
         stripped.remove(name);
     }
-    // The stored Date must be that of the time the response was last generated or validated.
-    for set in [&mut stripped] {
-        if let Some(date) = dated.get(header::DATE) {
-            set.insert(header::DATE, date.clone());
-        }
-    }
     Freshened { fields: stripped, fields_now: merged, facts: new, evict }
 }
 
@@ -244,7 +240,7 @@ pub enum HeadEffect {
     Freshen,
     /// They disagree: consider the stored response stale ([`Bit::Invalid`]).
     Invalidate,
-    /// It is not a 200 about a stored 200: it says nothing about the stored response.
+    /// It says nothing about the stored response.
     None,
 }
 
@@ -256,9 +252,12 @@ pub fn head_effect(
     status: StatusCode,
     head: &HeaderMap,
 ) -> HeadEffect {
-    // "makes an inbound HEAD request for a target URI and receives a 200 (OK) response"
-    if status != StatusCode::OK || !matches!(facts.status.as_u16(), 200 | 206) {
-        return HeadEffect::None;
+    match (status.as_u16(), facts.status.as_u16()) {
+        // "makes an inbound HEAD request for a target URI and receives a 200 (OK) response"
+        (200, 200 | 206) => {}
+        // What was there is gone, or what was not there is: a GET would not be answered as it was stored.
+        (200, _) | (404 | 410, 200 | 206) => return HeadEffect::Invalidate,
+        _ => return HeadEffect::None,
     }
     let agrees = |name: &HeaderName| head.get(name).is_none_or(|value| stored.get(name) == Some(value));
     // "matching values for any received validator fields (ETag and Last-Modified)"
