@@ -122,7 +122,7 @@ pub struct Reach {
 #[derive(Clone, Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true))]
 pub struct PurgeArguments {
-    /// URLs to purge, with all their variants
+    /// URLs to purge, with all their variants: http://example.com/page
     #[arg(value_name = "URL", group = "what")]
     pub urls: Vec<String>,
     /// Purge what carries this tag; may be given several times
@@ -137,8 +137,11 @@ pub struct PurgeArguments {
     /// Purge what an expression holds for
     #[arg(long, value_name = "EXPRESSION", group = "what")]
     pub expression: Option<String>,
+    /// Purge the URLs whatever their query
+    #[arg(long, requires = "urls")]
+    pub any_query: bool,
     /// Purge everything
-    #[arg(long, group = "what")]
+    #[arg(long, group = "what", conflicts_with_all = ["urls", "tags", "prefixes", "hosts", "expression"])]
     pub everything: bool,
     /// Make it stale rather than gone: it may be served while it is refreshed, or if the origin fails
     #[arg(long)]
@@ -146,19 +149,19 @@ pub struct PurgeArguments {
     /// Fetch again what was asked for often
     #[arg(long)]
     pub refetch: bool,
-    /// Wait until the purge has been carried out: "swept" for every stored response judged, or what else the
-    /// running Larder offers
-    #[arg(long, value_name = "UNTIL")]
-    pub wait: Option<String>,
+    /// Wait so long, at most, until every stored response has been judged against the purge; it is in force at
+    /// once either way
+    #[arg(long, value_name = "DURATION", value_parser = value::<Duration>)]
+    pub wait: Option<Duration>,
     #[command(flatten)]
     pub reach: Reach,
 }
 
 #[derive(Clone, Debug, Args)]
 pub struct PurgesArguments {
-    /// Show the last so many only
+    /// Show so many at most
     #[arg(long, value_name = "NUMBER")]
-    pub last: Option<usize>,
+    pub limit: Option<usize>,
     #[command(flatten)]
     pub reach: Reach,
 }
@@ -225,6 +228,8 @@ mod tests {
     fn a_purge_of_nothing_is_refused() {
         assert!(Arguments::try_parse_from(["larder", "purge", "--soft"]).is_err());
         assert!(Arguments::try_parse_from(["larder", "purge", "--everything"]).is_ok());
+        assert!(Arguments::try_parse_from(["larder", "purge", "--everything", "--tag", "x"]).is_err());
+        assert!(Arguments::try_parse_from(["larder", "purge", "--tag", "x", "--any-query"]).is_err());
         assert!(
             Arguments::try_parse_from(["larder", "purge", "/a", "/b", "--tag", "x", "--tag", "y"]).is_ok()
         );

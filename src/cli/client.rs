@@ -152,14 +152,17 @@ impl Client {
     }
 }
 
-/// What an answer says went wrong: its `error`, or its text as far as that is a short one.
+/// What an answer says went wrong: its `error` and `hint`, or its text as far as that is a short one.
 fn detail_of(json: Option<&Json>, body: &[u8]) -> String {
     let said = match json {
-        Some(json) => ["error", "detail", "message"]
-            .iter()
-            .find_map(|key| json.get(key)?.as_str())
-            .map(ToString::to_string)
-            .unwrap_or_else(|| json.to_string()),
+        Some(json) => {
+            let said = |key: &str| json.get(key).and_then(Json::as_str);
+            match (said("error"), said("hint")) {
+                (Some(error), Some(hint)) => format!("{error} ({hint})"),
+                (Some(error), None) => error.to_string(),
+                _ => json.to_string(),
+            }
+        }
         None => String::from_utf8_lossy(body).trim().to_string(),
     };
     // What comes from the network goes to a terminal: no control characters, and not pages of it.
