@@ -57,7 +57,7 @@ impl Text for ListenAddress {
         if let Ok(address) = text.parse() {
             return Ok(ListenAddress::Tcp(address));
         }
-        if let Some(port) = text.strip_prefix(':') {
+        if let Some(port) = text.strip_prefix(':').filter(|port| !port.starts_with(':')) {
             let port = port_of(port)?;
             return Ok(ListenAddress::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)));
         }

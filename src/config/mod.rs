@@ -7,6 +7,7 @@
 
 mod address;
 mod check;
+mod choices;
 mod environment;
 mod problem;
 mod reference;
@@ -14,6 +15,7 @@ mod resolve;
 mod rooms;
 mod section;
 mod suggest;
+mod texts;
 mod tokens;
 mod units;
 mod value;
@@ -25,15 +27,15 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 pub use address::{AdminAddress, Endpoint, ListenAddress};
+pub use choices::{
+    AccessLog, AgeErrors, Balance, CacheStatus, Contradicting304, Cookies, HostField, LogFormat, LogLevel,
+    SetCookie, SharedMaxAge, StatusRange,
+};
 pub use environment::Environment;
 pub use problem::{Fault, Place, Problem, Problems, Severity, Source};
 pub use reference::{reference, schema};
 pub use resolve::{Overrides, load};
-pub use rooms::{
-    AccessLog, AgeErrors, Backend, Balance, Cache, CacheStatus, Contradicting304, Cookies, Forwarded,
-    HostField, Limits, Log, LogFormat, LogLevel, Node, Probe, PurgeAccess, Server, SetCookie, SharedMaxAge,
-    StatusRange,
-};
+pub use rooms::{Backend, Cache, Forwarded, Limits, Log, Node, Probe, PurgeAccess, Server};
 pub use tokens::Token;
 pub use units::{Amount, Size};
 pub use value::Text;
@@ -73,8 +75,10 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     pub address: AdminAddress,
-    /// Where there are any, a request must bear one of them.
+    /// Where there are any, a request must bear one of them; otherwise it must come from this host.
     pub tokens: Vec<Token>,
+    /// Host names, in lower case, by which the interface may be asked for where no token is needed.
+    pub hosts: Vec<String>,
 }
 
 /// A backend and what it is called.

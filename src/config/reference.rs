@@ -68,12 +68,6 @@ cache = { ttl = \"1h\", query = { drop = [\"utm_*\", \"gclid\", \"fbclid\"], sor
 paths start from the directory in which Larder was started.
 ";
 
-/// The example in the reference's introduction, as a file.
-#[cfg(test)]
-pub fn example() -> &'static str {
-    INTRODUCTION.split("```").nth(1).and_then(|block| block.strip_prefix("toml\n")).unwrap_or_default()
-}
-
 /// The reference page, in Markdown.
 pub fn reference() -> String {
     let mut page = INTRODUCTION.to_string();
@@ -118,6 +112,7 @@ fn rows(page: &mut String, before: &str, settings: &[Setting]) {
     }
     for setting in settings {
         let default = match &setting.default {
+            _ if setting.required => "required".to_string(),
             Some(default) => format!("`{default}`"),
             None => "–".to_string(),
         };

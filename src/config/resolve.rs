@@ -8,9 +8,10 @@ use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::address::{AdminAddress, Endpoint, ListenAddress};
+use super::choices::{AccessLog, HostName, LogFormat};
 use super::environment::Environment;
 use super::problem::{Fault, Place, Problems, Source};
-use super::rooms::{AccessLog, Backend, Cache, LogFormat};
+use super::rooms::{Backend, Cache};
 use super::suggest::nearest;
 use super::tokens::{Token, in_file, in_variable};
 use super::units::{Amount, Size};
@@ -58,7 +59,8 @@ pub fn load(
     }
     let root = Spanned::new(root.span(), DeValue::Table(root.into_inner()));
     let file = File::read(&root, &mut problems).unwrap_or_default();
-    let mut resolver = Resolver { root: &root, environment, problems };
+    let sound = !problems.any_error();
+    let mut resolver = Resolver { root: &root, environment, problems, sound };
     let settings = resolver.settings(file, overrides);
     match settings {
         Some(settings) if !resolver.problems.any_error() => Ok((settings, resolver.problems)),
@@ -70,6 +72,9 @@ struct Resolver<'r, 'i> {
     root: &'r Written<'i>,
     environment: &'r Environment,
     problems: Problems,
+    /// Every value could be read. Otherwise some are defaults that nobody wrote, and a warning about what
+    /// they come to together would mislead.
+    sound: bool,
 }
 
 impl Resolver<'_, '_> {
@@ -80,7 +85,6 @@ impl Resolver<'_, '_> {
         self.refuse_collisions(&listen, &admin);
         let admin_tokens =
             self.tokens(&[], file.admin_tokens_file.as_deref(), file.admin_tokens_env.as_deref());
-        self.warn_of_open_admin(&admin, &admin_tokens);
         let memory_bytes = self.memory(&file.cache, overrides.memory);
         let max_object_bytes = self.max_object(&file.cache, memory_bytes);
         let purge = PurgeRights {
@@ -100,7 +104,11 @@ impl Resolver<'_, '_> {
         log.access = overrides.access_log.unwrap_or(log.access);
         Some(Settings {
             listen,
-            admin: Admin { address: admin, tokens: admin_tokens },
+            admin: Admin {
+                address: admin,
+                tokens: admin_tokens,
+                hosts: file.admin_hosts.into_iter().map(|HostName(name)| name).collect(),
+            },
             cache: file.cache,
             memory_bytes,
             max_object_bytes,
@@ -151,17 +159,6 @@ impl Resolver<'_, '_> {
                 };
                 self.problems.error_at(place, fault.help("give `admin` a port of its own, or \"off\""));
             }
-        }
-    }
-
-    fn warn_of_open_admin(&mut self, admin: &AdminAddress, tokens: &[Token]) {
-        let AdminAddress::At(address) = admin else { return };
-        if !address.is_local() && tokens.is_empty() {
-            let fault = Fault::new(format!("whoever reaches {address} can purge and inspect"));
-            let place = self.place(&["admin"], "--admin");
-            let help =
-                "set `admin_tokens_file` or `admin_tokens_env`, or listen on 127.0.0.1 or a Unix socket";
-            self.problems.warning(place, "", fault.help(help));
         }
     }
 
@@ -245,7 +242,9 @@ impl Resolver<'_, '_> {
                 let help = "add `endpoints = [\"http://127.0.0.1:8000\"]`";
                 self.problems.error(name.span(), "", fault.help(help));
             }
-            if let Some(probe) = backend.probe.as_ref().filter(|probe| probe.timeout > probe.interval) {
+            if let Some(probe) =
+                backend.probe.as_ref().filter(|probe| self.sound && probe.timeout > probe.interval)
+            {
                 let path = ["backend", name.get_ref(), "probe"];
                 let place = self.place(&path, "probe");
                 let (timeout, interval) = (Text::show(&probe.timeout), Text::show(&probe.interval));
@@ -339,7 +338,7 @@ impl Resolver<'_, '_> {
         when: &Match,
         before: &[(Match, Route)],
     ) {
-        if let Some((_, earlier)) = before.iter().find(|(earlier, _)| earlier.covers(when)) {
+        if let Some((_, earlier)) = before.iter().find(|(earlier, _)| self.sound && earlier.covers(when)) {
             let fault = Fault::new(format!(
                 "this route is never reached: route {} takes all of its requests",
                 earlier.number
@@ -350,7 +349,7 @@ impl Resolver<'_, '_> {
     }
 
     fn check_route_cache(&mut self, route: &WrittenRoute) {
-        let Some(cache) = &route.cache else { return };
+        let Some(cache) = route.cache.as_ref().filter(|_| self.sound) else { return };
         if route.pass {
             let fault =
                 Fault::new("a route that passes everything stores nothing: its `cache` has no effect");

@@ -8,10 +8,13 @@ use ipnet::IpNet;
 
 use super::address::Endpoint;
 use super::check;
+use super::choices::{
+    AccessLog, AgeErrors, Balance, CacheStatus, Contradicting304, Cookies, HostField, LogFormat, LogLevel,
+    SetCookie, SharedMaxAge, StatusRange,
+};
 use super::problem::Fault;
-use super::section::{section, words};
+use super::section::section;
 use super::units::{Amount, Size};
-use super::value::Text;
 use crate::policy::ClientDirectives;
 
 const fn seconds(count: u64) -> Duration {
@@ -29,8 +32,8 @@ section! {
         /// The largest response that is stored, fields included; a size, or a share of `memory`. A larger
         /// one is streamed to those who ask for it, and not kept.
         pub max_object: Amount = Amount::Share(1250),
-        /// How long a response is fresh about which the origin says nothing at all. Left out, such a
-        /// response is fresh by heuristic where RFC 9111 §4.2.2 allows that.
+        /// How long a response is fresh about which the origin says nothing, in place of the heuristic and
+        /// where RFC 9111 §4.2.2 allows one. Left out, the heuristic decides.
         pub default_ttl: Option<Duration> = None,
         /// The share of the time since `Last-Modified` for which a response without explicit freshness is
         /// taken to be fresh (RFC 9111 §4.2.2). 0 turns heuristics off.
@@ -118,78 +121,6 @@ const TAG_FIELDS: [&str; 8] = [
     "edge-cache-tag",
     "cache-groups",
 ];
-
-words! {
-    /// When a response with `Set-Cookie` may be stored.
-    pub enum SetCookie as "choice" {
-        /// never.
-        Never = "never",
-        /// only if it says that it is meant for shared caches: `public`, `s-maxage`, or a lifetime in a
-        /// targeted field or `Surrogate-Control`.
-        WhenShared = "when-shared",
-        /// as any other response (RFC 9111 §7.3): whoever gets it gets the cookie.
-        Standard = "standard",
-    }
-}
-
-words! {
-    /// How a request with `Cookie` may use the cache.
-    pub enum Cookies as "choice" {
-        /// it never does.
-        Pass = "pass",
-        /// where the response's lifetime is explicit, not where it is guessed.
-        ExplicitOnly = "explicit-only",
-        /// as any other request: what the standard says.
-        Standard = "standard",
-    }
-}
-
-words! {
-    /// Whether `s-maxage` forbids stale use where the response itself names a stale window.
-    pub enum SharedMaxAge as "choice" {
-        /// it means `proxy-revalidate` too (RFC 9111 §5.2.2.10).
-        ForbidsStale = "forbids-stale",
-        /// the stated window is obeyed, as many frameworks intend.
-        AllowsStatedWindows = "allows-stated-windows",
-    }
-}
-
-words! {
-    /// What an `Age` that is not one number means.
-    pub enum AgeErrors as "choice" {
-        /// of a list the first member counts, an invalid field is ignored (RFC 9111 §5.1).
-        Ignore = "ignore",
-        /// the response is taken to be stale.
-        Stale = "stale",
-    }
-}
-
-words! {
-    /// What a 304 whose entity tag is none of those that were asked about means.
-    pub enum Contradicting304 as "choice" {
-        /// nothing: the response is fetched without conditions (RFC 9111 §4.3.4).
-        Refetch = "refetch",
-        /// where one entity tag was sent, it is about that one. For origins whose filters rewrite tags.
-        KeepStored = "keep-stored",
-    }
-}
-
-words! {
-    /// Whether responses say how the cache handled them.
-    pub enum CacheStatus as "choice" {
-        /// on every response, with the reason.
-        Full = "full",
-        /// never; members that an origin sent are passed on.
-        Off = "off",
-    }
-}
-
-words! {@text ClientDirectives as "choice" {
-    /// they change nothing.
-    Ignore = "ignore",
-    /// they are obeyed (RFC 9111 §5.2.1).
-    Honour = "honour",
-}}
 
 section! {
     /// What a client may ask for, and how much time it may take. Each limit has its own answer (408, 413,
@@ -285,47 +216,6 @@ section! {
     }
 }
 
-words! {
-    /// Which endpoint a request goes to.
-    pub enum Balance as "choice" {
-        /// the one with the fewest requests under way; in turn among equals.
-        LeastInflight = "least-inflight",
-        /// each in its turn.
-        RoundRobin = "round-robin",
-    }
-}
-
-/// The `Host` field sent to an origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostField {
-    /// The client's.
-    Pass,
-    /// The endpoint's host and port, as written.
-    Endpoint,
-    Fixed(String),
-}
-
-impl Text for HostField {
-    const KIND: &'static str = "\"pass\", \"endpoint\" or a host";
-    const EXAMPLE: &'static str = "pass";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        match text {
-            "pass" => Ok(HostField::Pass),
-            "endpoint" => Ok(HostField::Endpoint),
-            host => check::host_field(host).map(|()| HostField::Fixed(host.to_string())),
-        }
-    }
-
-    fn show(&self) -> String {
-        match self {
-            HostField::Pass => "pass".to_string(),
-            HostField::Endpoint => "endpoint".to_string(),
-            HostField::Fixed(host) => host.clone(),
-        }
-    }
-}
-
 section! {
     /// How an endpoint is asked whether it is well: by a GET.
     pub struct Probe {
@@ -350,8 +240,8 @@ section! {
     pub struct PurgeAccess {
         /// Addresses and networks of clients that may purge.
         pub allow: Vec<IpNet> = Vec::new(),
-        /// A file with bearer tokens, one a line; empty lines and those that begin with `#` are left out.
-        /// Who sends one of them may purge from anywhere.
+        /// A file with bearer tokens, one a line, each as `token` or `name:token`. Empty lines and those that
+        /// begin with `#` are left out. Who sends one of them may purge from anywhere.
         pub tokens_file: Option<PathBuf> = None,
         /// The name of an environment variable with bearer tokens, separated by commas or blanks.
         pub tokens_env: Option<String> = None,
@@ -371,65 +261,6 @@ section! {
         pub access_format: LogFormat = LogFormat::Json,
         /// How much of the access log may wait to be written; beyond it, lines are dropped and counted.
         pub access_buffer: Size = Size::mib(8),
-    }
-}
-
-/// Where the access log goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccessLog {
-    Off,
-    Stdout,
-    File(PathBuf),
-}
-
-impl Text for AccessLog {
-    const KIND: &'static str = "\"off\", \"stdout\" or a path";
-    const EXAMPLE: &'static str = "stdout";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        match text {
-            "" => Err(Fault::new("this is empty").help("write \"off\", \"stdout\" or a path")),
-            "off" => Ok(AccessLog::Off),
-            "stdout" => Ok(AccessLog::Stdout),
-            "-" => Err(Fault::new("standard output is written out").help("write \"stdout\"")),
-            "stderr" | "on" | "none" => Err(Fault::new(format!("unknown value \"{text}\""))
-                .help(format!("write \"off\" or \"stdout\"; for a file of that name \"./{text}\""))),
-            path => Ok(AccessLog::File(path.into())),
-        }
-    }
-
-    fn show(&self) -> String {
-        match self {
-            AccessLog::Off => "off".to_string(),
-            AccessLog::Stdout => "stdout".to_string(),
-            AccessLog::File(path) => path.to_string_lossy().into_owned(),
-        }
-    }
-}
-
-words! {
-    /// How much is logged.
-    pub enum LogLevel as "choice" {
-        /// only what needs someone.
-        Error = "error",
-        /// and what may soon.
-        Warn = "warn",
-        /// and what changed: started, reloaded, an endpoint went or came back, a purge.
-        Info = "info",
-        /// and what happens with single connections.
-        Debug = "debug",
-        /// everything.
-        Trace = "trace",
-    }
-}
-
-words! {
-    /// How a log line looks.
-    pub enum LogFormat as "choice" {
-        /// for people.
-        Text = "text",
-        /// one JSON object a line.
-        Json = "json",
     }
 }
 
@@ -464,40 +295,5 @@ section! {
         /// The addresses and networks whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` are
         /// believed and added to. From all others these fields are replaced.
         pub trust: Vec<IpNet> = Vec::new(),
-    }
-}
-
-/// Statuses from the first to the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StatusRange {
-    pub first: u16,
-    pub last: u16,
-}
-
-impl Text for StatusRange {
-    const KIND: &'static str = "status or range";
-    const EXAMPLE: &'static str = "200-399";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let status = |text: &str| {
-            let status = text.trim().parse().map_err(|_| Fault::new(format!("\"{text}\" is not a status")));
-            status.and_then(|status| check::status(&status).map(|()| status))
-        };
-        let (first, last) = (status(first)?, status(last)?);
-        if first > last {
-            return Err(
-                Fault::new("the range ends before it begins").help(format!("write \"{last}-{first}\""))
-            );
-        }
-        Ok(StatusRange { first, last })
-    }
-
-    fn show(&self) -> String {
-        if self.first == self.last { self.first.to_string() } else { format!("{}-{}", self.first, self.last) }
-    }
-
-    fn of_number(number: &str) -> Option<String> {
-        Some(number.to_string())
     }
 }

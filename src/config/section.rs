@@ -14,6 +14,8 @@ pub struct Setting {
     pub kind: String,
     /// The default as TOML; nothing where the setting is absent by default.
     pub default: Option<String>,
+    /// There is no default that would do.
+    pub required: bool,
     /// What it means, in Markdown; paragraphs as written above the field.
     pub meaning: String,
     pub schema: Json,
@@ -71,17 +73,22 @@ pub fn schema_of(settings: &[Setting], meaning: &str) -> Json {
             let mut schema = setting.schema.clone();
             if let Some(schema) = schema.as_object_mut() {
                 schema.insert("description".to_string(), json!(setting.meaning));
-                if let Some(default) = setting.default.as_deref().and_then(json_of) {
+                if let Some(default) =
+                    setting.default.as_deref().filter(|_| !setting.required).and_then(json_of)
+                {
                     schema.insert("default".to_string(), default);
                 }
             }
             (setting.key.to_string(), schema)
         })
         .collect();
+    let required: Vec<&str> =
+        settings.iter().filter(|setting| setting.required).map(|setting| setting.key).collect();
     json!({
         "type": "object",
         "description": meaning.trim(),
         "properties": properties,
+        "required": required,
         "additionalProperties": false,
     })
 }
@@ -181,6 +188,10 @@ macro_rules! section {
                         key: $crate::config::section::section!(@key $field $($key)?),
                         kind: <$Type as $crate::config::value::Value>::kind(),
                         default: $crate::config::value::Value::show(&default.$field),
+                        required: false $(|| {
+                            let check: fn(&$Type) -> Result<(), $crate::config::problem::Fault> = $check;
+                            check(&default.$field).is_err()
+                        })?,
                         meaning: $crate::config::section::paragraphs(concat!($($doc, "\n",)*)),
                         schema: <$Type as $crate::config::value::Value>::schema(),
                         choices: <$Type as $crate::config::value::Value>::choices(),

@@ -5,29 +5,34 @@ use std::path::Path;
 use super::environment::Environment;
 use super::problem::Fault;
 
-/// A secret that its bearer shows (RFC 6750). Compare it in constant time.
+/// A secret that its bearer shows (RFC 6750), and what the audit log calls the bearer. Compare it in constant
+/// time.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub struct Token {
+    /// As written before the secret, or `token 1`, `token 2`… in the order of the file.
+    pub name: String,
+    secret: String,
+}
 
 impl Token {
-    /// A token made of this text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Token(text.into())
+    /// A token made of this secret.
+    pub fn new(name: impl Into<String>, secret: impl Into<String>) -> Self {
+        Token { name: name.into(), secret: secret.into() }
     }
 
     /// The secret itself.
     pub fn reveal(&self) -> &str {
-        &self.0
+        &self.secret
     }
 }
 
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(…)")
+        write!(f, "Token({}: …)", self.name)
     }
 }
 
-/// The tokens in a file, one a line.
+/// The tokens in a file, one a line, as `token` or `name:token`.
 ///
 /// # Errors
 /// When it cannot be read, holds none, or one that is too short to be a secret.
@@ -53,15 +58,19 @@ fn gather<'t>(texts: impl Iterator<Item = &'t str>, from: &str) -> Result<Vec<To
     const SHORTEST: usize = 16;
     let mut tokens = Vec::new();
     for text in texts.filter(|text| !text.is_empty()) {
-        if text.len() < SHORTEST {
+        let (name, secret) = match text.split_once(':') {
+            Some((name, secret)) => (name.trim().to_string(), secret.trim()),
+            None => (format!("token {}", tokens.len() + 1), text),
+        };
+        if secret.len() < SHORTEST {
             return Err(Fault::new(format!("{from} holds a token of fewer than {SHORTEST} characters"))
                 .help("make one with `openssl rand -hex 24`"));
         }
         // RFC 6750 §2.1: what can stand behind `Bearer`.
-        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)) {
+        if !secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)) {
             return Err(Fault::new(format!("{from} holds a token with a character that cannot be sent")));
         }
-        tokens.push(Token::new(text));
+        tokens.push(Token { name, secret: secret.to_string() });
     }
     match tokens.is_empty() {
         true => Err(Fault::new(format!("{from} holds no token"))),
@@ -79,8 +88,11 @@ mod tests {
             let variables = [("T".to_string(), text.to_string())].into();
             in_variable("T", &Environment { memory_bytes: None, variables })
         };
-        let found = of("0123456789abcdef, fedcba9876543210").unwrap();
-        assert_eq!(found, [Token::new("0123456789abcdef"), Token::new("fedcba9876543210")]);
+        let found = of("0123456789abcdef, deploy:fedcba9876543210").unwrap();
+        assert_eq!(
+            found,
+            [Token::new("token 1", "0123456789abcdef"), Token::new("deploy", "fedcba9876543210")]
+        );
         for (text, message) in [
             ("", "$T holds no token"),
             ("short", "$T holds a token of fewer than 16 characters"),
@@ -93,6 +105,6 @@ mod tests {
 
     #[test]
     fn a_token_is_not_shown() {
-        assert!(!format!("{:?}", Token::new("0123456789abcdef")).contains("0123"));
+        assert!(!format!("{:?}", Token::new("name", "0123456789abcdef")).contains("0123"));
     }
 }

@@ -1,9 +1,5 @@
 //! Reading one value: from what was written to what it means, or to a problem with its place.
 
-use std::time::Duration;
-
-use http::{HeaderName, Method};
-use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 use serde_spanned::Spanned;
 use toml::de::DeValue;
@@ -83,7 +79,7 @@ impl<T: Text> Value for T {
                 Err(fault) => fault,
             },
             DeValue::Integer(number) => {
-                let fault = Fault::new(format!("expected a string with a {}, found a number", T::KIND));
+                let fault = Fault::new(format!("expected a string with {}, found a number", one(T::KIND)));
                 let meant = T::of_number(&number.to_string()).unwrap_or_else(|| T::EXAMPLE.to_string());
                 fault.help(format!("write \"{meant}\""))
             }
@@ -109,6 +105,18 @@ impl<T: Text> Value for T {
     }
 }
 
+/// `address` as `an address`.
+fn one(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}
+
+/// `address or network` as `addresses or networks`.
+fn many(kind: &str) -> String {
+    let plural = |noun: &str| format!("{noun}{}", if noun.ends_with('s') { "es" } else { "s" });
+    kind.split(" or ").map(plural).collect::<Vec<_>>().join(" or ")
+}
+
 /// The fault of a value that is of another kind than it should be.
 fn expected(kind: &str, example: &str, found: &DeValue<'_>) -> Fault {
     let found = match found {
@@ -119,7 +127,7 @@ fn expected(kind: &str, example: &str, found: &DeValue<'_>) -> Fault {
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     };
-    let fault = Fault::new(format!("expected a {kind}, found {found}"));
+    let fault = Fault::new(format!("expected {}, found {found}", one(kind)));
     match example {
         "" => fault,
         "[…]" | "true" | "100" | "0.1" => fault.help(format!("write {example}")),
@@ -292,7 +300,7 @@ impl<T: Value> Value for Spanned<T> {
 /// A list. Members that are wrong are left out, with a problem; so are members that come twice.
 impl<T: Value + PartialEq> Value for Vec<T> {
     fn kind() -> String {
-        format!("list of {}", T::kind())
+        format!("list of {}", many(&T::kind()))
     }
 
     fn read(written: &Written<'_>, problems: &mut Problems) -> Option<Self> {
@@ -413,125 +421,4 @@ impl<T: Value> Value for Named<T> {
     }
 
     const SHAPE: Shape = Shape::Named;
-}
-
-impl Text for String {
-    const KIND: &'static str = "string";
-    const EXAMPLE: &'static str = "text";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        if text.is_empty() {
-            return Err(Fault::new("this is empty").help("leave the setting out to have none"));
-        }
-        Ok(text.to_string())
-    }
-
-    fn show(&self) -> String {
-        self.clone()
-    }
-}
-
-impl Text for std::path::PathBuf {
-    const KIND: &'static str = "path";
-    const EXAMPLE: &'static str = "/var/lib/larder/file";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        String::parse(text).map(Into::into)
-    }
-
-    fn show(&self) -> String {
-        self.to_string_lossy().into_owned()
-    }
-}
-
-impl Text for Duration {
-    const KIND: &'static str = "duration";
-    const EXAMPLE: &'static str = "10s";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
-        let trimmed = text.trim();
-        if trimmed.starts_with('-') {
-            return Err(Fault::new("a duration is not negative"));
-        }
-        if trimmed != "0" && trimmed.parse::<f64>().is_ok() {
-            return Err(Fault::new("a duration needs a unit").help(format!("write \"{trimmed}s\"")));
-        }
-        let units = "the units are ms, s, m, h, d and w, as in \"1h 30m\"";
-        let span = humantime::parse_duration(trimmed)
-            .map_err(|error| Fault::new(format!("not a duration: {error}")).help(units))?;
-        if span > LONGEST {
-            return Err(Fault::new("a duration is at most 100 years"));
-        }
-        Ok(span)
-    }
-
-    fn show(&self) -> String {
-        humantime::format_duration(*self).to_string()
-    }
-
-    fn of_number(number: &str) -> Option<String> {
-        (!number.starts_with('-')).then(|| format!("{number}s"))
-    }
-}
-
-impl Text for IpNet {
-    const KIND: &'static str = "address or network";
-    const EXAMPLE: &'static str = "10.0.0.0/8";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        if let Ok(address) = text.parse::<std::net::IpAddr>() {
-            return Ok(IpNet::from(address));
-        }
-        let Ok(network) = text.parse::<IpNet>() else {
-            let fault = Fault::new(format!("\"{text}\" is neither an address nor a network"));
-            return Err(match text {
-                "localhost" => fault.help("write \"127.0.0.1\" or \"::1\""),
-                _ => fault.help("write \"192.0.2.7\", \"10.0.0.0/8\" or \"fd00::/8\""),
-            });
-        };
-        if network.trunc() != network {
-            let fault = Fault::new("the address has bits set behind the network's prefix");
-            return Err(fault.help(format!("write \"{}\" or \"{}\"", network.trunc(), network.addr())));
-        }
-        Ok(network)
-    }
-
-    fn show(&self) -> String {
-        if self.prefix_len() == self.max_prefix_len() { self.addr().to_string() } else { self.to_string() }
-    }
-}
-
-impl Text for HeaderName {
-    const KIND: &'static str = "field name";
-    const EXAMPLE: &'static str = "Cache-Tag";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        let sound = HeaderName::from_bytes(text.as_bytes());
-        sound.map_err(|_| Fault::new(format!("\"{text}\" is not the name of a header field")))
-    }
-
-    fn show(&self) -> String {
-        self.as_str().to_string()
-    }
-}
-
-impl Text for Method {
-    const KIND: &'static str = "method";
-    const EXAMPLE: &'static str = "GET";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        let upper = text.to_ascii_uppercase();
-        let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY", "TRACE", "CONNECT"];
-        if upper != text && known.contains(&upper.as_str()) {
-            // RFC 9110 §9.1: the method token is case-sensitive.
-            let fault = Fault::new("methods are written in capitals");
-            return Err(fault.help(format!("write \"{upper}\"")));
-        }
-        text.parse().map_err(|_| Fault::new(format!("\"{text}\" is not a method")))
-    }
-
-    fn show(&self) -> String {
-        self.as_str().to_string()
-    }
 }

@@ -7,6 +7,7 @@ use http::Method;
 use serde_spanned::Spanned;
 
 use super::address::{AdminAddress, ListenAddress};
+use super::choices::HostName;
 use super::problem::Fault;
 use super::rooms::{Backend, Cache, Limits, Log, Node, PurgeAccess, Server};
 use super::section::section;
@@ -24,11 +25,15 @@ section! {
         },
         /// The address of the admin interface (metrics, health, purging, inspection), or `off`.
         pub admin: AdminAddress = AdminAddress::At(super::DEFAULT_ADMIN),
-        /// A file with bearer tokens for the admin interface, one a line; empty lines and those that begin
-        /// with `#` are left out. With tokens, all but `/healthz`, `/readyz` and `/metrics` asks for one.
+        /// A file with bearer tokens for the admin interface, one a line, each as `token` or `name:token`;
+        /// the name is what the audit log says. Empty lines and those that begin with `#` are left out. With
+        /// tokens, all of `/v1/` asks for one; without, it is for this host alone.
         pub admin_tokens_file: Option<PathBuf> = None,
         /// The name of an environment variable with such tokens, separated by commas or blanks.
         pub admin_tokens_env: Option<String> = None,
+        /// The host names by which `/v1/` may be asked for where no token is needed, besides `localhost` and
+        /// addresses. This keeps web pages from reaching it through the operator's browser.
+        pub admin_hosts: Vec<HostName> = Vec::new(),
         /// What is kept in memory, and for how long.
         pub cache: Cache = Cache::default(),
         /// What a client may ask for.

@@ -1,0 +1,238 @@
+//! The choices that settings offer, each with its meaning.
+
+use std::path::PathBuf;
+
+use super::check;
+use super::problem::Fault;
+use super::section::words;
+use super::value::Text;
+use crate::policy::ClientDirectives;
+
+words! {
+    /// When a response with `Set-Cookie` may be stored.
+    pub enum SetCookie as "choice" {
+        /// never.
+        Never = "never",
+        /// only if it says that it is meant for shared caches: `public`, `s-maxage`, or a lifetime in a
+        /// targeted field or `Surrogate-Control`.
+        WhenShared = "when-shared",
+        /// as any other response (RFC 9111 §7.3): whoever gets it gets the cookie.
+        Standard = "standard",
+    }
+}
+
+words! {
+    /// How a request with `Cookie` may use the cache.
+    pub enum Cookies as "choice" {
+        /// it never does.
+        Pass = "pass",
+        /// where the response's lifetime is explicit, not where it is guessed.
+        ExplicitOnly = "explicit-only",
+        /// as any other request: what the standard says.
+        Standard = "standard",
+    }
+}
+
+words! {
+    /// Whether `s-maxage` forbids stale use where the response itself names a stale window.
+    pub enum SharedMaxAge as "choice" {
+        /// it means `proxy-revalidate` too (RFC 9111 §5.2.2.10).
+        ForbidsStale = "forbids-stale",
+        /// the stated window is obeyed, as many frameworks intend.
+        AllowsStatedWindows = "allows-stated-windows",
+    }
+}
+
+words! {
+    /// What an `Age` that is not one number means.
+    pub enum AgeErrors as "choice" {
+        /// of a list the first member counts, an invalid field is ignored (RFC 9111 §5.1).
+        Ignore = "ignore",
+        /// the response is taken to be stale.
+        Stale = "stale",
+    }
+}
+
+words! {
+    /// What a 304 whose entity tag is none of those that were asked about means.
+    pub enum Contradicting304 as "choice" {
+        /// nothing: the response is fetched without conditions (RFC 9111 §4.3.4).
+        Refetch = "refetch",
+        /// where one entity tag was sent, it is about that one. For origins whose filters rewrite tags.
+        KeepStored = "keep-stored",
+    }
+}
+
+words! {
+    /// Whether responses say how the cache handled them.
+    pub enum CacheStatus as "choice" {
+        /// on every response, with the reason.
+        Full = "full",
+        /// never; members that an origin sent are passed on.
+        Off = "off",
+    }
+}
+
+words! {@text ClientDirectives as "choice" {
+    /// they change nothing.
+    Ignore = "ignore",
+    /// they are obeyed (RFC 9111 §5.2.1).
+    Honour = "honour",
+}}
+
+words! {
+    /// Which endpoint a request goes to.
+    pub enum Balance as "choice" {
+        /// the one with the fewest requests under way; in turn among equals.
+        LeastInflight = "least-inflight",
+        /// each in its turn.
+        RoundRobin = "round-robin",
+    }
+}
+
+words! {
+    /// How much is logged.
+    pub enum LogLevel as "choice" {
+        /// only what needs someone.
+        Error = "error",
+        /// and what may soon.
+        Warn = "warn",
+        /// and what changed: started, reloaded, an endpoint went or came back, a purge.
+        Info = "info",
+        /// and what happens with single connections.
+        Debug = "debug",
+        /// everything.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// How a log line looks.
+    pub enum LogFormat as "choice" {
+        /// for people.
+        Text = "text",
+        /// one JSON object a line.
+        Json = "json",
+    }
+}
+
+/// The `Host` field sent to an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostField {
+    /// The client's.
+    Pass,
+    /// The endpoint's host and port, as written.
+    Endpoint,
+    Fixed(String),
+}
+
+impl Text for HostField {
+    const KIND: &'static str = "\"pass\", \"endpoint\" or a host";
+    const EXAMPLE: &'static str = "pass";
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        match text {
+            "pass" => Ok(HostField::Pass),
+            "endpoint" => Ok(HostField::Endpoint),
+            host => check::host_field(host).map(|()| HostField::Fixed(host.to_string())),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            HostField::Pass => "pass".to_string(),
+            HostField::Endpoint => "endpoint".to_string(),
+            HostField::Fixed(host) => host.clone(),
+        }
+    }
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    Off,
+    Stdout,
+    File(PathBuf),
+}
+
+impl Text for AccessLog {
+    const KIND: &'static str = "\"off\", \"stdout\" or a path";
+    const EXAMPLE: &'static str = "stdout";
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        match text {
+            "" => Err(Fault::new("this is empty").help("write \"off\", \"stdout\" or a path")),
+            "off" => Ok(AccessLog::Off),
+            "stdout" => Ok(AccessLog::Stdout),
+            "-" => Err(Fault::new("standard output is written out").help("write \"stdout\"")),
+            "stderr" | "on" | "none" => Err(Fault::new(format!("unknown value \"{text}\""))
+                .help(format!("write \"off\" or \"stdout\"; for a file of that name \"./{text}\""))),
+            path => Ok(AccessLog::File(path.into())),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            AccessLog::Off => "off".to_string(),
+            AccessLog::Stdout => "stdout".to_string(),
+            AccessLog::File(path) => path.to_string_lossy().into_owned(),
+        }
+    }
+}
+
+/// Statuses from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRange {
+    pub first: u16,
+    pub last: u16,
+}
+
+impl Text for StatusRange {
+    const KIND: &'static str = "status or range";
+    const EXAMPLE: &'static str = "200-399";
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let status = |text: &str| {
+            let status = text.trim().parse().map_err(|_| Fault::new(format!("\"{text}\" is not a status")));
+            status.and_then(|status| check::status(&status).map(|()| status))
+        };
+        let (first, last) = (status(first)?, status(last)?);
+        if first > last {
+            return Err(
+                Fault::new("the range ends before it begins").help(format!("write \"{last}-{first}\""))
+            );
+        }
+        Ok(StatusRange { first, last })
+    }
+
+    fn show(&self) -> String {
+        if self.first == self.last { self.first.to_string() } else { format!("{}-{}", self.first, self.last) }
+    }
+
+    fn of_number(number: &str) -> Option<String> {
+        Some(number.to_string())
+    }
+}
+
+/// The name of a host without a port, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName(pub String);
+
+impl Text for HostName {
+    const KIND: &'static str = "host name";
+    const EXAMPLE: &'static str = "larder.example.com";
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let sound = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
+        if text.is_empty() || !text.chars().all(sound) {
+            return Err(Fault::new(format!("\"{text}\" is not the name of a host"))
+                .help("write it without scheme, port and path, as in \"larder.example.com\""));
+        }
+        Ok(HostName(text.to_ascii_lowercase()))
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
