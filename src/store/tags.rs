@@ -64,6 +64,10 @@ pub struct TagField {
     pub separator: Separator,
 }
 
+/// RFC 9875's field. Groups count whether or not the field is in the settings: there it is for operators,
+/// who may then purge a group by its name as a tag.
+const CACHE_GROUPS: &str = "cache-groups";
+
 /// Which response fields carry tags, and how many are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagSettings {
@@ -71,8 +75,7 @@ pub struct TagSettings {
     /// How many different tags are kept for one response. Of a response with more, it is only remembered
     /// that there are more: it falls with any tag that is purged. Eight bytes each.
     pub most: usize,
-    /// Whether these fields are taken out of what clients get. They stay in the store all the same:
-    /// expressions may ask for them.
+    /// Whether these fields are taken out of what clients get; see [`strips`](TagSettings::strips).
     pub strip: bool,
 }
 
@@ -88,7 +91,7 @@ impl Default for TagSettings {
                 field("x-cache-tags", Separator::Comma),
                 field("x-magento-tags", Separator::Comma),
                 field("edge-cache-tag", Separator::Comma),
-                field("cache-groups", Separator::StructuredList),
+                field(CACHE_GROUPS, Separator::StructuredList),
             ],
             most: 1_000,
             strip: true,
@@ -102,6 +105,12 @@ impl TagSettings {
         self.fields.iter().find(|field| name.eq_ignore_ascii_case(field.name.as_bytes()))
     }
 
+    /// Whether a field of this name is taken out of what clients get. It stays in the store all the same:
+    /// expressions may ask for it. `Cache-Groups` is meant for every cache on the way, and stays.
+    pub fn strips(&self, name: &[u8]) -> bool {
+        self.strip && self.field(name).is_some_and(|field| &*field.name != CACHE_GROUPS)
+    }
+
     /// The digests of a response's tags, sorted, each once. `origin` is what its cache groups belong to.
     pub fn extract<'a>(
         &self,
@@ -110,16 +119,15 @@ impl TagSettings {
     ) -> Box<[TagDigest]> {
         let mut digests = Vec::new();
         for (name, value) in fields {
-            let Some(field) = self.field(name) else { continue };
-            let is_group = &*field.name == "cache-groups";
-            field.separator.any(value, &mut |tag| {
-                digests.push(TagDigest::of(tag));
-                if is_group {
-                    // As a tag of that name, for operators, and as a group, for the origin itself.
-                    digests.push(TagDigest::of_group(origin, &String::from_utf8_lossy(tag)));
-                }
-                false
-            });
+            if let Some(field) = self.field(name) {
+                field.separator.any(value, &mut |tag| {
+                    digests.push(TagDigest::of(tag));
+                    false
+                });
+            }
+            if name.eq_ignore_ascii_case(CACHE_GROUPS.as_bytes()) {
+                digests.extend(list_of_strings(value).iter().map(|group| TagDigest::of_group(origin, group)));
+            }
         }
         digests.sort_unstable();
         digests.dedup();
@@ -226,6 +234,21 @@ mod tests {
             assert!(found.contains(&TagDigest::of(group.as_bytes())));
         }
         assert_eq!(found.len(), 4);
+    }
+
+    #[test]
+    fn cache_groups_count_even_where_they_are_no_tags() {
+        let settings = TagSettings { fields: Vec::new(), ..TagSettings::default() };
+        let fields: [(&[u8], &[u8]); 1] = [(b"Cache-Groups", br#""a""#)];
+        assert_eq!(&*settings.extract("o", fields), [TagDigest::of_group("o", "a")]);
+    }
+
+    #[test]
+    fn tags_are_kept_from_clients_but_cache_groups_are_not() {
+        let settings = TagSettings::default();
+        assert!(settings.strips(b"Surrogate-Key"));
+        assert!(!settings.strips(b"Cache-Groups"));
+        assert!(!TagSettings { strip: false, ..settings }.strips(b"Surrogate-Key"));
     }
 
     #[test]

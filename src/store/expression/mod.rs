@@ -172,6 +172,18 @@ impl Node {
         }
     }
 
+    /// The same with the opposite meaning. Only conjunctions and disjunctions need a `!` for it.
+    fn negated(self) -> Self {
+        match self {
+            Node::Not(node) => *node,
+            Node::Text { field, is, pattern } => Node::Text { field, is: !is, pattern },
+            Node::Number { field, relation, value } => {
+                Node::Number { field, relation: relation.opposite(), value }
+            }
+            several => Node::Not(Box::new(several)),
+        }
+    }
+
     fn depends_on_age(&self) -> bool {
         match self {
             Node::Any(nodes) | Node::All(nodes) => nodes.iter().any(Node::depends_on_age),
@@ -239,6 +251,17 @@ impl NumberField {
 }
 
 impl Relation {
+    fn opposite(self) -> Self {
+        match self {
+            Relation::Equal => Relation::NotEqual,
+            Relation::NotEqual => Relation::Equal,
+            Relation::Less => Relation::GreaterOrEqual,
+            Relation::LessOrEqual => Relation::Greater,
+            Relation::Greater => Relation::LessOrEqual,
+            Relation::GreaterOrEqual => Relation::Less,
+        }
+    }
+
     fn holds(self, left: u64, right: u64) -> bool {
         match self {
             Relation::Equal => left == right,
@@ -296,14 +319,15 @@ impl fmt::Display for Node {
     }
 }
 
-/// Writes the parts of a conjunction or disjunction, those that are such themselves in parentheses.
+/// Writes the parts of a conjunction or disjunction. Only a disjunction in a conjunction needs parentheses,
+/// and more would make the normal form deeper than what was written.
 fn join(f: &mut fmt::Formatter<'_>, nodes: &[Node], operator: &str) -> fmt::Result {
     for (index, node) in nodes.iter().enumerate() {
         if index > 0 {
             f.write_str(operator)?;
         }
         match node {
-            Node::Any(_) | Node::All(_) => write!(f, "({node})")?,
+            Node::Any(_) => write!(f, "({node})")?,
             _ => write!(f, "{node}")?,
         }
     }
@@ -342,12 +366,16 @@ pub struct Quoted<'a>(pub &'a str);
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("\"")?;
-        let mut rest = self.0;
-        while let Some(index) = rest.find(['"', '\\']) {
-            write!(f, "{}\\{}", &rest[..index], &rest[index..=index])?;
-            rest = &rest[index + 1..];
+        let mut chars = self.0.chars().peekable();
+        while let Some(char) = chars.next() {
+            // A backslash is itself, except where it would be read as one that escapes.
+            let escapes = char == '"' || char == '\\' && matches!(chars.peek(), None | Some('"' | '\\'));
+            if escapes {
+                f.write_str("\\")?;
+            }
+            write!(f, "{char}")?;
         }
-        write!(f, "{rest}\"")
+        f.write_str("\"")
     }
 }
 

@@ -100,7 +100,7 @@ impl<'a> Parser<'a> {
                 self.descend()?;
                 let node = self.one()?;
                 self.depth -= 1;
-                Ok(Node::Not(Box::new(node)))
+                Ok(node.negated())
             }
             Some(b'(') => {
                 let opened = self.at;

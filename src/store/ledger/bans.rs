@@ -30,6 +30,8 @@ struct List {
     /// Where the same words stand already, per mode.
     words: HashMap<(Box<str>, bool), u64, foldhash::fast::RandomState>,
     live: usize,
+    /// Bytes that the live ones take, about.
+    weight: usize,
 }
 
 /// The expressions in the order of their numbers.
@@ -61,6 +63,7 @@ impl Bans {
             let words = (Box::from(expression.source()), mode == Mode::Hard);
             list.words.insert(words, sequence.get())
         };
+        list.weight += expression.weight();
         list.bans.push_back(Ban { sequence: sequence.get(), mode, at, expression: Some(expression) });
         list.live += 1;
         match replaced.and_then(|older| list.take(older)) {
@@ -106,6 +109,11 @@ impl Bans {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.list.read().live
+    }
+
+    /// Bytes that they take, about.
+    pub(super) fn weight(&self) -> usize {
+        self.list.read().weight
     }
 
     /// Shows `finding` every entry after its beginning that holds for `subject`, the newest first.
@@ -180,6 +188,7 @@ impl List {
         let ban = &mut self.bans[index];
         let expression = ban.expression.take()?;
         self.live -= 1;
+        self.weight = self.weight.saturating_sub(expression.weight());
         Some((expression, Slot::of(ban.mode, Sequence::new(sequence), ban.at)))
     }
 

@@ -19,9 +19,11 @@
 
 mod bans;
 mod births;
+mod bounds;
 mod coarse;
 mod entry;
 mod history;
+mod judge;
 mod marks;
 mod order;
 mod prefixes;
@@ -51,11 +53,10 @@ use history::History;
 use marks::{Mark, Marks};
 use order::{Order, Place};
 use prefixes::{PrefixHost, Prefixes};
-use slot::{Finding, Slot};
+use slot::Slot;
 
 use crate::clock::Moment;
 use crate::store::expression::Lowered;
-use crate::store::tags::TagDigest;
 
 /// The bounds of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,13 +69,15 @@ pub struct LedgerSettings {
     /// How many of them may be expressions: each costs every stored response an evaluation, once. From
     /// half of it on, sweeping is wanted; beyond it, the oldest become coarse.
     pub expressions: usize,
+    /// How many bytes these may take, compiled.
+    pub expression_memory: usize,
     /// How many recent invalidations are kept for people to look at.
     pub history: usize,
 }
 
 impl Default for LedgerSettings {
     fn default() -> Self {
-        LedgerSettings { entries: 100_000, expressions: 2_000, history: 1_000 }
+        LedgerSettings { entries: 100_000, expressions: 2_000, expression_memory: 64 << 20, history: 1_000 }
     }
 }
 
@@ -341,216 +344,6 @@ impl Ledger {
         (Place::Mark(mark), self.marks.note(mark, entry), kind)
     }
 
-    /// Judges a response against every entry after `since`.
-    ///
-    /// Where nothing is found, everything up to `up_to` has been looked at.
-    pub fn judge(&self, subject: &dyn Subject, since: Sequence) -> Verdict {
-        // Before anything else: entries that come while this runs may or may not be seen.
-        let up_to = self.head();
-        let mut finding = Finding::new(since);
-        if since < up_to {
-            self.look_up(subject, &mut finding);
-        }
-        // Last: entries leave the index only after this was raised above them.
-        let floor = Sequence::new(self.floor.load(Ordering::Acquire));
-        if finding.hard != 0 {
-            Verdict::Hard { by: Sequence::new(finding.hard) }
-        } else if since < floor {
-            self.beyond_memory.fetch_add(1, Ordering::Relaxed);
-            Verdict::Hard { by: floor }
-        } else if finding.soft != 0 {
-            Verdict::Soft { by: Sequence::new(finding.soft), at: finding.soft_at, up_to }
-        } else {
-            Verdict::Untouched { up_to }
-        }
-    }
-
-    /// Looks where something new is, cheap places first. What becomes coarse while this runs was put there
-    /// before it left the index, so the coarse entries come last.
-    fn look_up(&self, subject: &dyn Subject, finding: &mut Finding) {
-        let latest = &self.latest.0;
-        let since = finding.since;
-        let is_new = |kind: &AtomicU64| kind.load(Ordering::Acquire) > since;
-        let mut see = |mark: Mark| {
-            if let Some(slot) = self.marks.find(mark) {
-                finding.see(slot);
-            }
-        };
-        if is_new(&latest.key) {
-            see(Mark::key(subject.key()));
-        }
-        if is_new(&latest.page) {
-            see(Mark::page(subject.page()));
-        }
-        if is_new(&latest.host) {
-            see(Mark::host(subject.host()));
-        }
-        if is_new(&latest.tag) {
-            for tag in subject.tags() {
-                see(Mark::tag(*tag));
-            }
-            if subject.tags().first() == Some(&TagDigest::ANY) {
-                finding.see(latest.any_tag.get());
-            }
-        }
-        if is_new(&latest.prefix) && !finding.is_settled() {
-            self.prefixes.find(subject.host(), subject.target(), finding);
-        }
-        if is_new(&latest.ban) && !finding.is_settled() {
-            self.bans.find(subject, finding);
-        }
-        if self.coarse.is_newer_than(since) && !finding.is_settled() {
-            let marks = [Mark::key(subject.key()), Mark::page(subject.page()), Mark::host(subject.host())];
-            for mark in marks.into_iter().chain(subject.tags().iter().copied().map(Mark::tag)) {
-                self.coarse.find(mark, finding);
-            }
-        }
-        finding.see(self.coarse.everything.get());
-    }
-
-    /// Judges a response that is about to be stored, or freshened by a 304, from the birth of its fetch.
-    ///
-    /// A response that was softly purged on its way is admitted as stale. Keep `birth` until the response
-    /// is in the store. Before a 304 freshens a stored response, that one's own
-    /// [`review`](Standing::review) must not say that it is [gone](Review::Gone).
-    ///
-    /// # Errors
-    /// A hard purge came while the response was on its way: deliver it, but do not keep it.
-    pub fn admit(&self, subject: &dyn Subject, birth: &Birth) -> Result<Standing, Condemned> {
-        match self.judge(subject, birth.born()) {
-            Verdict::Untouched { up_to } => Ok(Standing::new(up_to, None)),
-            Verdict::Soft { by, at, up_to } => {
-                self.count_fallen(by);
-                Ok(Standing::new(up_to, Some(at)))
-            }
-            Verdict::Hard { by } => {
-                self.count_fallen(by);
-                Err(Condemned { by })
-            }
-        }
-    }
-
-    /// Drops the entries up to `sequence`, but none that a fetch under way needs. Answers how many.
-    ///
-    /// Everything stored must have been judged up to there ([`Sweep`] sees to that); what was not will be
-    /// taken for condemned.
-    pub fn forget_up_to(&self, sequence: Sequence) -> usize {
-        let floor = self.births.oldest_or(|| sequence.min(self.head())).get();
-        self.floor.fetch_max(floor, Ordering::AcqRel);
-        let mut forgotten = 0;
-        // In portions, so that a purge never waits for the whole of it.
-        loop {
-            let mut order = self.order.lock();
-            for _ in 0..256 {
-                let Some((sequence, place)) = order.pop_up_to(floor) else {
-                    drop(order);
-                    self.note_calm();
-                    return forgotten;
-                };
-                forgotten += usize::from(self.take(sequence, &place).is_some());
-            }
-        }
-    }
-
-    /// Takes an entry out of the index, unless its place was noted again later.
-    fn take(&self, sequence: u64, place: &Place) -> Option<Slot> {
-        let taken = match place {
-            Place::Mark(mark) => self.marks.remove(*mark, sequence),
-            Place::Prefix(host, path) => self.prefixes.remove(*host, path, sequence),
-            Place::Ban => self.bans.remove(sequence).map(|(_, slot)| slot),
-        };
-        if taken.is_some() {
-            self.entries.fetch_sub(1, Ordering::Relaxed);
-        }
-        taken
-    }
-
-    fn keep_within_bounds(&self, order: &mut Order) {
-        while self.bans.len() > self.settings.expressions {
-            let Some(oldest) = self.bans.oldest() else { break };
-            self.coarsen(oldest, &Place::Ban);
-        }
-        while self.entries.load(Ordering::Relaxed) > self.settings.entries {
-            let Some((sequence, place)) = order.pop_up_to(u64::MAX) else { break };
-            self.coarsen(sequence, &place);
-        }
-        let entries = self.entries.load(Ordering::Relaxed);
-        order.compact(entries, |sequence, place| self.is_live(sequence, place));
-    }
-
-    fn is_live(&self, sequence: u64, place: &Place) -> bool {
-        match place {
-            Place::Mark(mark) => self.marks.find(*mark).is_some_and(|slot| slot.latest() == sequence),
-            Place::Prefix(host, path) => self.prefixes.latest(*host, path) == Some(sequence),
-            Place::Ban => self.bans.holds(sequence),
-        }
-    }
-
-    /// Makes an entry wider: first there, then gone from here.
-    fn coarsen(&self, sequence: u64, place: &Place) {
-        if !self.is_live(sequence, place) {
-            return;
-        }
-        match place {
-            Place::Mark(mark) => {
-                if let Some(slot) = self.marks.find(*mark) {
-                    self.coarse.fold(*mark, slot);
-                }
-            }
-            Place::Prefix(host, path) => {
-                if let Some(slot) = self.prefixes.slot(*host, path) {
-                    self.widen(host.mark(), slot);
-                }
-            }
-            Place::Ban => {
-                if let Some((host, slot)) = self.bans.host_and_slot(sequence) {
-                    self.widen(host.as_deref().map(Mark::host), slot);
-                }
-            }
-        }
-        self.take(sequence, place);
-        self.coarsened.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Makes an entry one for its host; where it has none, one for everything.
-    fn widen(&self, host: Option<Mark>, slot: Slot) {
-        match host {
-            Some(host) => self.coarse.fold(host, slot),
-            None => self.coarse.everything.merge(slot),
-        }
-    }
-
-    /// How full the ledger is.
-    pub fn pressure(&self) -> Pressure {
-        let entries = self.entries.load(Ordering::Relaxed);
-        let expressions = self.bans.len();
-        let LedgerSettings { entries: most, expressions: most_expressions, .. } = self.settings;
-        if entries >= most || expressions >= most_expressions {
-            Pressure::Coarsening
-        } else if entries >= most / 2 || expressions >= most_expressions / 2 {
-            Pressure::SweepNow
-        } else {
-            Pressure::Calm
-        }
-    }
-
-    /// Waits until a sweep is wanted at once. Cancel safe; for one sweeper.
-    pub async fn sweep_wanted(&self) {
-        self.sweep_wanted.notified().await;
-    }
-
-    fn ask_for_a_sweep_if_pressed(&self) {
-        if self.pressure() > Pressure::Calm && !self.pressed.swap(true, Ordering::AcqRel) {
-            self.sweep_wanted.notify_one();
-        }
-    }
-
-    /// After a sweep: the next rise of the pressure wakes the sweeper again, and so does pressure that
-    /// the sweep could not take away.
-    fn note_calm(&self) {
-        self.pressed.store(false, Ordering::Release);
-    }
-
     /// Counts one stored response that the entry `by` brought down, for the history.
     fn count_fallen(&self, by: Sequence) {
         self.history.count_fallen(by);
@@ -577,7 +370,10 @@ impl Ledger {
             in_flight: self.births.count(),
             coarsened: self.coarsened.load(Ordering::Relaxed),
             beyond_memory: self.beyond_memory.load(Ordering::Relaxed),
-            weight: entries * ENTRY_WEIGHT + self.order.lock().weight() + self.coarse.weight(),
+            weight: entries * ENTRY_WEIGHT
+                + self.bans.weight()
+                + self.order.lock().weight()
+                + self.coarse.weight(),
         }
     }
 }

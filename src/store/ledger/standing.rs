@@ -62,31 +62,42 @@ impl Standing {
     }
 
     #[cold]
-    fn review_since(&self, judged: u64, ledger: &Ledger, subject: &dyn Subject) -> Review {
-        if judged == FALLEN {
-            return Review::Gone;
+    fn review_since(&self, mut judged: u64, ledger: &Ledger, subject: &dyn Subject) -> Review {
+        loop {
+            if judged == FALLEN {
+                return Review::Gone;
+            }
+            match ledger.judge(subject, Sequence::new(judged)) {
+                Verdict::Untouched { up_to } => {
+                    self.raise(up_to);
+                    return self.known();
+                }
+                Verdict::Soft { by, at, up_to } => {
+                    self.note_stale(ledger, by, at);
+                    // Only now: whoever sees the higher number must see that the response is stale.
+                    self.raise(up_to);
+                    return self.known();
+                }
+                Verdict::Hard { by } => {
+                    match self.judged.compare_exchange(judged, FALLEN, Ordering::AcqRel, Ordering::Acquire) {
+                        Ok(_) => {
+                            ledger.count_fallen(by);
+                            return Review::Gone;
+                        }
+                        // Somebody judged it further in the meantime, and a sweep may have forgotten what
+                        // this judgement would have needed. Then it was condemned for being behind, and
+                        // is not behind any more; if it is condemned for anything else, that is found again.
+                        Err(further) => judged = further,
+                    }
+                }
+            }
         }
-        match ledger.judge(subject, Sequence::new(judged)) {
-            Verdict::Untouched { up_to } => {
-                self.raise(up_to);
-                self.known()
-            }
-            Verdict::Soft { by, at, up_to } => {
-                let first =
-                    self.stale_since.compare_exchange(0, nonzero(at), Ordering::AcqRel, Ordering::Acquire);
-                if first.is_ok() {
-                    ledger.count_fallen(by);
-                }
-                // Only now: whoever sees the higher number must see that the response is stale.
-                self.raise(up_to);
-                self.known()
-            }
-            Verdict::Hard { by } => {
-                if self.judged.swap(FALLEN, Ordering::AcqRel) != FALLEN {
-                    ledger.count_fallen(by);
-                }
-                Review::Gone
-            }
+    }
+
+    fn note_stale(&self, ledger: &Ledger, by: Sequence, at: Moment) {
+        let first = self.stale_since.compare_exchange(0, nonzero(at), Ordering::AcqRel, Ordering::Acquire);
+        if first.is_ok() {
+            ledger.count_fallen(by);
         }
     }
 

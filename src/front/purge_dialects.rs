@@ -1,1 +1,0 @@
-//! Recognises the purge requests that applications already send.

@@ -1,0 +1,103 @@
+//! Judgement: whether anything in the ledger condemns a response.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::births::Birth;
+use super::entry::Sequence;
+use super::marks::Mark;
+use super::slot::Finding;
+use super::standing::Standing;
+use super::subject::Subject;
+use super::{Condemned, Ledger, Verdict};
+use crate::store::tags::TagDigest;
+
+impl Ledger {
+    /// Judges a response against every entry after `since`.
+    ///
+    /// Where nothing is found, everything up to `up_to` has been looked at.
+    pub fn judge(&self, subject: &dyn Subject, since: Sequence) -> Verdict {
+        // Before anything else: entries that come while this runs may or may not be seen.
+        let up_to = self.head();
+        let mut finding = Finding::new(since);
+        if since < up_to {
+            self.look_up(subject, &mut finding);
+        }
+        // Last: entries leave the index only after this was raised above them.
+        let floor = Sequence::new(self.floor.load(Ordering::Acquire));
+        if finding.hard != 0 {
+            Verdict::Hard { by: Sequence::new(finding.hard) }
+        } else if since < floor {
+            self.beyond_memory.fetch_add(1, Ordering::Relaxed);
+            Verdict::Hard { by: floor }
+        } else if finding.soft != 0 {
+            Verdict::Soft { by: Sequence::new(finding.soft), at: finding.soft_at, up_to }
+        } else {
+            Verdict::Untouched { up_to }
+        }
+    }
+
+    /// Looks where something new is, cheap places first. What becomes coarse while this runs was put there
+    /// before it left the index, so the coarse entries come last.
+    fn look_up(&self, subject: &dyn Subject, finding: &mut Finding) {
+        let latest = &self.latest.0;
+        let since = finding.since;
+        let is_new = |kind: &AtomicU64| kind.load(Ordering::Acquire) > since;
+        let mut see = |mark: Mark| {
+            if let Some(slot) = self.marks.find(mark) {
+                finding.see(slot);
+            }
+        };
+        if is_new(&latest.key) {
+            see(Mark::key(subject.key()));
+        }
+        if is_new(&latest.page) {
+            see(Mark::page(subject.page()));
+        }
+        if is_new(&latest.host) {
+            see(Mark::host(subject.host()));
+        }
+        if is_new(&latest.tag) {
+            for tag in subject.tags() {
+                see(Mark::tag(*tag));
+            }
+            if subject.tags().first() == Some(&TagDigest::ANY) {
+                finding.see(latest.any_tag.get());
+            }
+        }
+        if is_new(&latest.prefix) && !finding.is_settled() {
+            self.prefixes.find(subject.host(), subject.target(), finding);
+        }
+        if is_new(&latest.ban) && !finding.is_settled() {
+            self.bans.find(subject, finding);
+        }
+        if self.coarse.is_newer_than(since) && !finding.is_settled() {
+            let marks = [Mark::key(subject.key()), Mark::page(subject.page()), Mark::host(subject.host())];
+            for mark in marks.into_iter().chain(subject.tags().iter().copied().map(Mark::tag)) {
+                self.coarse.find(mark, finding);
+            }
+        }
+        finding.see(self.coarse.everything.get());
+    }
+
+    /// Judges a response that is about to be stored, or freshened by a 304, from the birth of its fetch.
+    ///
+    /// A response that was softly purged on its way is admitted as stale. Keep `birth` until the response
+    /// is in the store. Before a 304 freshens a stored response, that one's own
+    /// [`review`](Standing::review) must not say that it is [gone](Review::Gone).
+    ///
+    /// # Errors
+    /// A hard purge came while the response was on its way: deliver it, but do not keep it.
+    pub fn admit(&self, subject: &dyn Subject, birth: &Birth) -> Result<Standing, Condemned> {
+        match self.judge(subject, birth.born()) {
+            Verdict::Untouched { up_to } => Ok(Standing::new(up_to, None)),
+            Verdict::Soft { by, at, up_to } => {
+                self.count_fallen(by);
+                Ok(Standing::new(up_to, Some(at)))
+            }
+            Verdict::Hard { by } => {
+                self.count_fallen(by);
+                Err(Condemned { by })
+            }
+        }
+    }
+}
