@@ -109,6 +109,7 @@ fn every_invariant_names_a_test_that_exists() {
     let sources: String = files("src", "rs").iter().chain(&files("tests", "rs")).map(read).collect();
     let architecture = read(here("docs/architecture.md"));
     let row = Regex::new(r"(?m)^\| (\d+) \| .+ \| (.+) \|$").unwrap();
+    // Lints are written with hyphens, files with dots or slashes.
     let test = Regex::new(r"`([a-z0-9_]+)`").unwrap();
     let mut rows = 0;
     for found in row.captures_iter(&architecture) {
@@ -150,7 +151,7 @@ fn reasons(source: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_reason_is_explained() {
-    let pages = ["why-not-cached.md", "troubleshooting.md", "purging.md"];
+    let pages = ["why-not-cached.md", "troubleshooting.md", "purging.md", "operating.md"];
     let book: String = pages.map(|page| read(here("docs").join(page))).concat();
     let mut missing = BTreeSet::new();
     for room in ["semantics", "listener", "front", "backend", "fetch", "pipeline"] {
@@ -159,7 +160,8 @@ fn every_reason_is_explained() {
             let file = source.strip_prefix(here("src")).unwrap().display().to_string();
             for reason in reasons(&read(&source)) {
                 seen += 1;
-                if !book.contains(&format!("`{reason}`")) {
+                if ![format!("`{reason}`"), format!("`fwd={reason}`")].iter().any(|name| book.contains(name))
+                {
                     missing.insert(format!("{file}: {reason}"));
                 }
             }
@@ -212,4 +214,24 @@ fn every_configuration_in_the_book_is_valid() {
         }
     }
     assert!(seen >= 4, "{seen} configurations were found");
+}
+
+#[test]
+fn a_step_of_the_pipeline_calls_no_other_step() {
+    let parent = read(here("src/pipeline/mod.rs"));
+    let declared = Regex::new(r"(?m)^(?:pub(?:\([a-z]+\))? )?mod (\w+);").unwrap();
+    let steps: Vec<String> = declared.captures_iter(&parent).map(|found| found[1].to_owned()).collect();
+    // Types are shared; functions of one step are called by the parent alone.
+    let call = Regex::new(r"(?:super|crate::pipeline)::(\w+)::(?:\{[^}]*\b[a-z_]+\b|[a-z_]+\b)").unwrap();
+    let mut calls = Vec::new();
+    for source in files("src/pipeline", "rs") {
+        let step = source.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = read(&source);
+        for found in call.captures_iter(&text) {
+            if step != "mod" && found[1] != step && steps.iter().any(|other| *other == found[1]) {
+                calls.push(format!("{}: {}", source.display(), &found[0]));
+            }
+        }
+    }
+    assert!(calls.is_empty(), "steps that call steps:\n{}", calls.join("\n"));
 }
