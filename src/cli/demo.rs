@@ -77,14 +77,14 @@ pub fn banner(listen: SocketAddr, admin: SocketAddr) -> String {
 Things to try:
 
   A miss, then a hit. Look at Cache-Status, Age and the time:
-    curl -si -w '%{{time_total}} s\\n' http://{listen}/article | tail -n 20
+    curl -so /dev/null -D - -w '%{{time_total}} s\\n' http://{listen}/article
   Fifty at once for a page nobody has asked for, and what the origin saw of it:
     seq 50 | xargs -P 50 -I{{}} curl -so /dev/null 'http://{listen}/article?crowd=1'
     curl -s http://{listen}/counter
   News that stay fresh for 2 s and are refreshed in the background:
     curl -si http://{listen}/news.json
   The first 100 bytes of a 16 MiB file; the origin knows no ranges:
-    curl -si -r 0-99 http://{listen}/large.bin | head -n 20
+    curl -si -r 0-99 http://{listen}/large.bin
   Two languages under one URL:
     curl -si -H 'Accept-Language: de' http://{listen}/greeting
   The origin's page breaks, and is still answered:
@@ -95,6 +95,9 @@ Things to try:
   A form that is posted makes the stored page go:
     curl -si -d 'line=Hello' http://{listen}/guestbook
     curl -si http://{listen}/guestbook
+  A purge by tag, and what is stored of the article then:
+    curl -s http://{admin}/v1/purge -H 'Content-Type: application/json' -d '{{\"tags\": [\"article\"]}}'
+    curl -s 'http://{admin}/v1/inspect?url=http://{listen}/article'
 
 Ctrl-C ends it.
 ",
