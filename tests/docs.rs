@@ -137,8 +137,8 @@ fn every_invariant_names_a_test_that_exists() {
 const NOT_REASONS: [&str; 6] =
     ["CacheResult", "Closed", "Completion", "Finish", "LifetimeSource", "NotCombined"];
 
-/// The names that the `as_str` and `name` functions of `source` answer, and those that a list of refusals
-/// declares.
+/// The names that the `as_str` and `name` functions of `source` answer, those that a list of refusals
+/// declares, and those written where they are used.
 fn reasons(source: &str) -> BTreeSet<String> {
     let function = Regex::new(r"(?s)fn (?:as_str|name)\(.*?\n    \}\n").unwrap();
     let answer = Regex::new(r#"(\w+)::\w+[^\n]* => "([a-z0-9-]+)""#).unwrap();
@@ -152,6 +152,10 @@ fn reasons(source: &str) -> BTreeSet<String> {
         }
     }
     found.extend(refusal.captures_iter(source).map(|answer| answer[1].to_owned()));
+    // Reasons that stand where an answer is made.
+    let literal =
+        Regex::new(r#"(?:detail: (?:Some\()?|CacheResult::\w+, |Forward::\w+, )"([a-z0-9-]+)""#).unwrap();
+    found.extend(literal.captures_iter(source).map(|answer| answer[1].to_owned()));
     found
 }
 
