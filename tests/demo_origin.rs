@@ -1,5 +1,11 @@
 //! The demo's origin over real sockets: each page says about caching what the demo claims it says.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says so when something is not as it should be"
+)]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

@@ -1,5 +1,11 @@
 //! The dashboard in `grafana/` asks only for what Larder's metrics have.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says so when something is not as it should be"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

@@ -65,41 +65,51 @@ pub async fn origin(listener: TcpListener, delay: Duration) -> io::Result<()> {
     axum::serve(listener, pages::site(delay)).into_future().await
 }
 
-/// What `larder demo` prints: where to look, and what to try. `listen` is Larder's public address.
-pub fn banner(listen: SocketAddr, admin: SocketAddr) -> String {
-    let (listen, admin) = (reachable(listen), reachable(admin));
-    format!(
-        "Larder stands before a demo site whose pages take {delay} ms each.
-
-  In a browser   http://{listen}/
-  Metrics        http://{admin}/metrics
-
+/// What `larder demo` prints: where to look, and what to try. `listen` is Larder's public address, `admin`
+/// that of the admin interface, where there is one.
+pub fn banner(listen: SocketAddr, admin: Option<SocketAddr>) -> String {
+    let site = format!("http://{}", reachable(listen));
+    let admin = admin.map(|address| format!("http://{}", reachable(address)));
+    let mut text =
+        format!("Larder stands before a demo site whose pages take {} ms each.\n\n", DELAY.as_millis());
+    text += &format!("  In a browser   {site}/\n");
+    if let Some(admin) = &admin {
+        text += &format!("  Admin          {admin}/\n");
+    }
+    text += &format!(
+        "
 Things to try:
 
   A miss, then a hit. Look at Cache-Status, Age and the time:
-    curl -si -w '%{{time_total}} s\\n' http://{listen}/article | tail -n 20
+    curl -so /dev/null -D - -w '%{{time_total}} s\\n' {site}/article
   Fifty at once for a page nobody has asked for, and what the origin saw of it:
-    seq 50 | xargs -P 50 -I{{}} curl -so /dev/null 'http://{listen}/article?crowd=1'
-    curl -s http://{listen}/counter
+    seq 50 | xargs -P 50 -I{{}} curl -so /dev/null '{site}/article?crowd=1'
+    curl -s {site}/counter
   News that stay fresh for 2 s and are refreshed in the background:
-    curl -si http://{listen}/news.json
+    curl -si {site}/news.json
   The first 100 bytes of a 16 MiB file; the origin knows no ranges:
-    curl -si -r 0-99 http://{listen}/large.bin | head -n 20
+    curl -si -r 0-99 {site}/large.bin
   Two languages under one URL:
-    curl -si -H 'Accept-Language: de' http://{listen}/greeting
+    curl -si -H 'Accept-Language: de' {site}/greeting
   The origin's page breaks, and is still answered:
-    curl -s http://{listen}/fragile
-    curl -s -X POST http://{listen}/fragile/break
-    curl -si http://{listen}/fragile
-    curl -s -X POST http://{listen}/fragile/mend
+    curl -s {site}/fragile
+    curl -s -X POST {site}/fragile/break
+    curl -si {site}/fragile
+    curl -s -X POST {site}/fragile/mend
   A form that is posted makes the stored page go:
-    curl -si -d 'line=Hello' http://{listen}/guestbook
-    curl -si http://{listen}/guestbook
-
-Ctrl-C ends it.
-",
-        delay = DELAY.as_millis(),
-    )
+    curl -si -d 'line=Hello' {site}/guestbook
+    curl -si {site}/guestbook
+"
+    );
+    if let Some(admin) = &admin {
+        text += &format!(
+            "  A purge by tag, and what is stored of the article then:
+    curl -s {admin}/v1/purge -H 'Content-Type: application/json' -d '{{\"tags\": [\"article\"]}}'
+    curl -s '{admin}/v1/inspect?url={site}/article'
+"
+        );
+    }
+    text + "\nCtrl-C ends it.\n"
 }
 
 /// `address` as a client on this machine can use it: the unspecified address becomes the loopback one.
@@ -118,17 +128,19 @@ mod tests {
 
     #[test]
     fn the_banner_names_addresses_that_can_be_visited() {
-        let text = banner(SocketAddr::from(([0, 0, 0, 0], 8080)), SocketAddr::from(([127, 0, 0, 1], 8081)));
+        let text =
+            banner(SocketAddr::from(([0, 0, 0, 0], 8080)), Some(SocketAddr::from(([127, 0, 0, 1], 8081))));
         assert!(text.contains("http://127.0.0.1:8080/\n"), "{text}");
-        assert!(text.contains("http://127.0.0.1:8081/metrics"), "{text}");
+        assert!(text.contains("http://127.0.0.1:8081/v1/purge"), "{text}");
         assert!(!text.contains("0.0.0.0"), "{text}");
-        let six = banner("[::]:8080".parse().unwrap(), "[::1]:8081".parse().unwrap());
+        let six = banner("[::]:8080".parse().unwrap(), None);
         assert!(six.contains("http://[::1]:8080/article"), "{six}");
+        assert!(!six.contains("purge"), "{six}");
     }
 
     #[test]
     fn the_banner_only_names_pages_that_exist() {
-        let text = banner(SocketAddr::from(([127, 0, 0, 1], 8080)), SocketAddr::from(([127, 0, 0, 1], 8081)));
+        let text = banner(SocketAddr::from(([127, 0, 0, 1], 8080)), None);
         for rest in text.split("http://127.0.0.1:8080").skip(1) {
             let path: String =
                 rest.chars().take_while(|c| !c.is_whitespace() && !"'?".contains(*c)).collect();
