@@ -73,7 +73,7 @@ fn a_second_signal_ends_it_at_once() {
         })
     };
     let mut larder = Larder::configured(&format!(
-        "[drain]\ndeadline = \"10m\"\n[backend.app]\nendpoints = [\"{}\"]\nfirst_byte_timeout = \"10m\"\n",
+        "[server]\ndrain_timeout = \"10m\"\n[backend.app]\nendpoints = [\"{}\"]\nfirst_byte_timeout = \"10m\"\n",
         origin.url()
     ));
     let mut waiting = larder.connect();

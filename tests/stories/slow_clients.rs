@@ -51,7 +51,7 @@ fn twenty_slow_heads_do_not_stop_a_good_client() {
 #[test]
 fn a_head_that_never_ends_is_cut_off() {
     let origin = Origin::scripted(|_, wire| wire.answer("", "never"));
-    let larder = Larder::before_with(&origin.url(), "[limits]\nhead_deadline = \"500ms\"");
+    let larder = Larder::before_with(&origin.url(), "[limits]\nhead_timeout = \"500ms\"");
     let mut slow = larder.connect();
     slow.send(b"GET / HTTP/1.1\r\nHost: slow\r\n").unwrap();
     slow.answer("GET").unwrap().expect_status(408);
@@ -63,7 +63,7 @@ fn a_head_that_never_ends_is_cut_off() {
 #[test]
 fn a_body_that_stops_is_cut_off_towards_the_origin_too() {
     let origin = Origin::scripted(|_, wire| wire.answer("", "never"));
-    let larder = Larder::before_with(&origin.url(), "[limits]\nbody_idle = \"500ms\"");
+    let larder = Larder::before_with(&origin.url(), "[limits]\nbody_idle_timeout = \"500ms\"");
     let mut slow = larder.connect();
     slow.send(b"POST /upload HTTP/1.1\r\nHost: slow\r\nContent-Length: 1000\r\n\r\nonly this").unwrap();
     slow.answer("POST").unwrap().expect_status(408);
