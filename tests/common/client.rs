@@ -274,7 +274,8 @@ impl Connection {
             answer.body = std::mem::take(&mut self.arrived);
             return Ok(());
         };
-        let length: usize = length.parse().map_err(|_| io::Error::other(format!("Content-Length {length}")))?;
+        let length: usize =
+            length.parse().map_err(|_| io::Error::other(format!("Content-Length {length}")))?;
         match self.take(length) {
             Ok(body) => answer.body = body,
             Err(kind) => {

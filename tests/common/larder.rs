@@ -43,7 +43,8 @@ impl Larder {
         // What the environment of whoever runs the tests says must not matter.
         command.env_remove("PORT").env_remove("RUST_LOG").current_dir(directory.path());
         let process = Process::start("larder", &command);
-        let public = process.wait_for_line("`listening on http://…`", |line| bound(line, "listening on http://"));
+        let public =
+            process.wait_for_line("`listening on http://…`", |line| bound(line, "listening on http://"));
         let admin = process.wait_for_line("`admin on http://…`", |line| bound(line, "admin on http://"));
         Larder { process, public: Client::tcp(public), admin: Client::tcp(admin), _directory: directory }
     }

@@ -3,8 +3,8 @@
 //! Good behaviour is for the real servers. This one holds an answer back, breaks it off, or says what no
 //! server should, at the very moment the story chooses.
 
-use super::client::{Connection, find};
 use super::PATIENCE;
+use super::client::{Connection, find};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

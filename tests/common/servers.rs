@@ -185,7 +185,12 @@ impl Server {
             if let Some(status) = process.ended() {
                 panic!("{} ended with {status}; it printed:\n{}", self.name, process.printed());
             }
-            assert!(begun.elapsed() < PATIENCE, "{} is not up; it printed:\n{}", self.name, process.printed());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{} is not up; it printed:\n{}",
+                self.name,
+                process.printed()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -7,4 +7,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod before_servers;
+mod drain;
+mod failures;
+mod flights;
 mod harness;
+mod malformed;
+mod memory;
+mod operate;
+mod privacy;
+mod protocol;
+mod slow_clients;

@@ -1,0 +1,198 @@
+//! One origin request per key, however many ask; and never a queue where sharing is not possible.
+
+use crate::common::*;
+
+const CROWD: usize = 1000;
+
+fn crowd_asking(larder: &Larder, path: &str) -> Vec<Connection> {
+    let mut crowd: Vec<Connection> = (0..CROWD).map(|_| larder.connect()).collect();
+    for client in &mut crowd {
+        client.ask_get(path);
+    }
+    crowd
+}
+
+/// All of a thousand get the first bytes while the origin still holds the rest back.
+#[test]
+fn a_thousand_requests_for_one_page_are_one_origin_request() {
+    allow_many_sockets();
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |_, wire| {
+            let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 22\r\n\r\n";
+            let _ = wire.send(format!("{head}first half;"));
+            gate.wait();
+            let _ = wire.send("second half");
+            Next::Keep
+        })
+    };
+    let larder = Larder::before(&origin.url());
+
+    let mut crowd = crowd_asking(&larder, "/slow");
+    for client in &mut crowd {
+        client.wait_for(b"first half;").expect("the first half comes while the origin holds the second");
+    }
+    assert_eq!(origin.request_count(), 1);
+    gate.open();
+    for client in &mut crowd {
+        let answer = client.answer("GET").unwrap().expect_status(200).expect_whole();
+        assert_eq!(answer.text(), "first half;second half");
+    }
+    assert_eq!(origin.request_count(), 1);
+    larder.get("/slow").expect_hit();
+}
+
+/// What cannot be shared is asked for by each, and all at once: nobody waits for another's page.
+#[test]
+fn a_thousand_requests_for_an_uncacheable_page_run_side_by_side() {
+    allow_many_sockets();
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |asked, wire| {
+            let body = format!("for number {:04}", asked.number);
+            let length = body.len();
+            // The head says at once that it is nobody else's; the body waits until all are here.
+            let _ = wire.send(format!(
+                "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: {length}\r\n\r\n"
+            ));
+            gate.wait();
+            let _ = wire.send(body);
+            Next::Keep
+        })
+    };
+    let larder = Larder::configured(&format!(
+        "[backend.app]\nendpoints = [\"{}\"]\nmax_connections = 2000\n",
+        origin.url()
+    ));
+
+    let mut crowd = crowd_asking(&larder, "/own");
+    origin.wait_for_requests(CROWD);
+    assert_eq!(origin.most_in_flight(), CROWD);
+    gate.open();
+    let mut bodies: Vec<String> = Vec::new();
+    for client in &mut crowd {
+        bodies.push(client.answer("GET").unwrap().expect_status(200).expect_whole().text());
+    }
+    bodies.sort();
+    bodies.dedup();
+    assert_eq!(bodies.len(), CROWD, "each has a page of its own");
+    assert_eq!(origin.request_count(), CROWD);
+}
+
+/// The fetch belongs to the cache: the client that began it may go away.
+#[test]
+fn a_fetch_outlives_the_client_that_began_it() {
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |_, wire| {
+            let _ =
+                wire.send("HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 9\r\n\r\nhalf");
+            gate.wait();
+            let _ = wire.send(" more");
+            Next::Keep
+        })
+    };
+    let larder = Larder::before(&origin.url());
+    let mut leader = larder.connect();
+    leader.ask_get("/page");
+    leader.wait_for(b"half").unwrap();
+    let mut follower = larder.connect();
+    follower.ask_get("/page");
+    follower.wait_for(b"half").unwrap();
+
+    drop(leader);
+    gate.open();
+    assert_eq!(follower.answer("GET").unwrap().expect_whole().text(), "half more");
+    assert_eq!(larder.get("/page").expect_hit().text(), "half more");
+    assert_eq!(origin.request_count(), 1);
+}
+
+/// Even when nobody is left to wait for it.
+#[test]
+fn a_fetch_that_everyone_left_is_still_kept() {
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |_, wire| {
+            let _ =
+                wire.send("HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 9\r\n\r\nhalf");
+            gate.wait();
+            let _ = wire.send(" more");
+            Next::Keep
+        })
+    };
+    let larder = Larder::before(&origin.url());
+    let mut only = larder.connect();
+    only.ask_get("/page");
+    only.wait_for(b"half").unwrap();
+    drop(only);
+    gate.open();
+    assert_eq!(larder.get("/page").expect_status(200).expect_whole().text(), "half more");
+    larder.get("/page").expect_hit();
+    assert_eq!(origin.request_count(), 1);
+}
+
+/// The leader's connection dies before an answer: those who waited for it are answered all the same.
+#[test]
+fn a_dead_leader_leaves_nobody_waiting() {
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |asked, wire| {
+            if asked.number == 1 {
+                gate.wait();
+                return Next::Reset;
+            }
+            wire.answer("Cache-Control: max-age=600\r\n", "from another fetch")
+        })
+    };
+    let larder = Larder::before(&origin.url());
+    let mut leader = larder.connect();
+    leader.ask_get("/page");
+    origin.wait_for_requests(1);
+    let mut followers: Vec<Connection> = (0..20).map(|_| larder.connect()).collect();
+    for follower in &mut followers {
+        follower.ask_get("/page");
+    }
+    gate.open();
+    let answer = leader.answer("GET").unwrap();
+    assert!(matches!(answer.status, 200 | 502), "{answer}");
+    for follower in &mut followers {
+        let answer = follower.answer("GET").unwrap().expect_status(200).expect_whole();
+        assert_eq!(answer.text(), "from another fetch");
+    }
+}
+
+/// A body that breaks off breaks off for everyone who was given its beginning, and is not kept.
+#[test]
+fn followers_of_a_broken_body_are_told_so() {
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |asked, wire| {
+            if asked.number > 1 {
+                return wire.answer("Cache-Control: max-age=600\r\n", "whole");
+            }
+            let _ =
+                wire.send("HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 9\r\n\r\nhalf");
+            gate.wait();
+            Next::Close
+        })
+    };
+    let larder = Larder::before(&origin.url());
+    let mut clients: Vec<Connection> = (0..5).map(|_| larder.connect()).collect();
+    for client in &mut clients {
+        client.ask_get("/page");
+        client.wait_for(b"half").unwrap();
+    }
+    gate.open();
+    for client in &mut clients {
+        let answer = client.answer("GET").unwrap();
+        assert!(matches!(answer.ending, Ending::CutOff(_)), "a half is not a whole: {answer}");
+    }
+    let next = larder.get("/page").expect_status(200).expect_whole();
+    assert!(!next.is_hit() && next.text() == "whole", "{next}");
+}

@@ -1,0 +1,51 @@
+//! What the operator sees: health, readiness, metrics.
+
+use crate::common::*;
+
+#[test]
+fn a_running_larder_is_healthy_and_ready() {
+    let origin = Origin::scripted(|_, wire| wire.answer("", "page"));
+    let larder = Larder::before(&origin.url());
+    larder.admin().get("/healthz").expect_status(200);
+    larder.admin().get("/readyz").expect_status(200);
+    larder.admin().get("/nowhere").expect_status(404);
+    // The operator's pages are not on the public listener: there, the path is the origin's.
+    assert_eq!(larder.get("/metrics").text(), "page");
+    assert_eq!(origin.request_count(), 1);
+}
+
+#[test]
+fn the_metrics_tell_what_happened() {
+    let origin = Origin::scripted(|asked, wire| match asked.target.as_str() {
+        "/page" => wire.answer("Cache-Control: max-age=600\r\n", "page"),
+        "/broken" => Next::Reset,
+        _ => wire.answer("Cache-Control: no-store\r\n", "own"),
+    });
+    let larder = Larder::before(&origin.url());
+    larder.get("/page").expect_status(200);
+    for _ in 0..3 {
+        larder.get("/page").expect_hit();
+    }
+    larder.get("/own").expect_status(200);
+    larder.post("/own", b"sent").expect_status(200);
+    larder.get("/broken").expect_status(502);
+
+    // A batch that a worker has not handed over yet is in the next scrape at the latest.
+    eventually("seven requests are counted", || larder.metric("larder_requests_total", "") >= 7.0);
+    assert_eq!(larder.metric("larder_requests_total", "result=\"hit\""), 3.0);
+    assert!(larder.metric("larder_origin_requests_total", "") >= 4.0);
+    assert!(larder.metric("larder_origin_failures_total", "") >= 1.0);
+    assert_eq!(larder.metric("larder_stored_responses", ""), 1.0);
+    assert!(larder.metric("larder_stored_bytes", "") > 4.0);
+    assert!(larder.metric("larder_connections_total", "") >= 7.0);
+    assert_eq!(larder.metric("larder_request_duration_seconds_count", ""), 7.0);
+
+    let page = larder.admin().get("/metrics").expect_status(200);
+    assert!(page.field("Content-Type").is_some_and(|kind| kind.starts_with("text/plain")), "{page}");
+    let text = page.text();
+    for name in ["larder_collapsed_requests_total", "larder_evictions_total", "process_resident_memory_bytes"]
+    {
+        assert!(text.contains(&format!("# TYPE {name} ")), "{name} is missing in\n{text}");
+    }
+    assert!(text.contains("le=\"0.0001\""), "latency buckets begin at 100 µs");
+}

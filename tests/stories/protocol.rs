@@ -1,0 +1,199 @@
+//! HTTP/1.1 and HTTP/1.0 as clients really speak them.
+
+use crate::common::*;
+use std::process::Command;
+
+fn pages() -> Origin {
+    Origin::scripted(|asked, wire| {
+        let body = format!("{} {}", asked.method, asked.target);
+        wire.answer("Cache-Control: max-age=600\r\nContent-Type: text/plain\r\n", body)
+    })
+}
+
+#[test]
+fn a_connection_carries_request_after_request() {
+    let origin = pages();
+    let larder = Larder::before(&origin.url());
+    let mut client = larder.connect();
+    for number in 0..20 {
+        client.ask_get(&format!("/{}", number % 4));
+        let answer = client.answer("GET").unwrap().expect_status(200).expect_whole();
+        assert_eq!(answer.text(), format!("GET /{}", number % 4));
+    }
+    assert_eq!(origin.request_count(), 4);
+}
+
+/// RFC 9112 §9.3.2: in the order of the requests, misses and hits mixed.
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let origin = pages();
+    let larder = Larder::before(&origin.url());
+    larder.get("/2").expect_status(200);
+    let mut client = larder.connect();
+    let mut all = String::new();
+    for number in 0..6 {
+        all.push_str(&format!("GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    }
+    all.push_str(
+        "POST /6 HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbodyHEAD /7 HTTP/1.1\r\nHost: x\r\n\r\n",
+    );
+    client.send(all.as_bytes()).unwrap();
+    for number in 0..6 {
+        assert_eq!(client.answer("GET").unwrap().expect_status(200).text(), format!("GET /{number}"));
+    }
+    assert_eq!(client.answer("POST").unwrap().expect_status(200).text(), "POST /6");
+    client.answer("HEAD").unwrap().expect_status(200);
+}
+
+#[test]
+fn an_http_1_0_client_is_answered_and_closed() {
+    let origin = pages();
+    let larder = Larder::before(&origin.url());
+    let mut client = larder.connect();
+    client.send(b"GET /old HTTP/1.0\r\nHost: x\r\n\r\n").unwrap();
+    let answer = client.answer("GET").unwrap().expect_status(200).expect_whole();
+    assert_eq!(answer.text(), "GET /old");
+    assert!(client.is_closed());
+
+    let mut kept = larder.connect();
+    kept.send(b"GET /old HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n").unwrap();
+    let answer = kept.answer("GET").unwrap().expect_status(200).expect_hit();
+    if answer.field("Connection").is_some_and(|value| value.eq_ignore_ascii_case("keep-alive")) {
+        kept.send(b"GET /old HTTP/1.0\r\nHost: x\r\n\r\n").unwrap();
+        kept.answer("GET").unwrap().expect_status(200);
+    }
+}
+
+/// RFC 9112 §7.1: an HTTP/1.0 client does not know chunks.
+#[test]
+fn an_http_1_0_client_is_never_sent_chunks() {
+    let origin =
+        Origin::saying("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    let larder = Larder::before(&origin.url());
+    let mut client = larder.connect();
+    client.send(b"GET /chunked HTTP/1.0\r\nHost: x\r\n\r\n").unwrap();
+    let answer = client.answer("GET").unwrap().expect_status(200).expect_whole();
+    assert_eq!((answer.field("Transfer-Encoding"), answer.text().as_str()), (None, "hello"));
+}
+
+#[test]
+fn connection_close_is_obeyed() {
+    let origin = pages();
+    let larder = Larder::before(&origin.url());
+    let mut client = larder.connect();
+    client.ask("GET", "/last", &[("Connection", "close")], b"");
+    let answer = client.answer("GET").unwrap().expect_status(200).expect_whole();
+    assert_eq!(answer.field("Connection"), Some("close"));
+    assert!(client.is_closed());
+}
+
+/// RFC 9110 §7.6.1, in both directions; and the origin learns who asked.
+#[test]
+fn hop_by_hop_fields_go_no_further() {
+    let origin = Origin::scripted(|_, wire| {
+        wire.answer(
+            "Connection: X-Private\r\nX-Private: origin\r\nKeep-Alive: timeout=5\r\nX-Public: yes\r\n",
+            "page",
+        )
+    });
+    let larder = Larder::before(&origin.url());
+    let fields = [
+        ("Connection", "keep-alive, X-Secret"),
+        ("X-Secret", "client"),
+        ("Keep-Alive", "timeout=5"),
+        ("Proxy-Connection", "keep-alive"),
+        ("TE", "gzip"),
+        ("X-Known", "yes"),
+    ];
+    let answer = larder.get_with("/page", &fields).expect_status(200);
+    assert_eq!((answer.field("X-Private"), answer.field("Keep-Alive")), (None, None), "{answer}");
+    assert_eq!(answer.field("X-Public"), Some("yes"));
+    assert!(answer.field("Via").is_some(), "RFC 9110 §7.6.3: {answer}");
+
+    let asked = &origin.requests()[0];
+    for name in ["X-Secret", "Keep-Alive", "Proxy-Connection", "TE"] {
+        assert_eq!(asked.field(name), None, "{name} reached the origin");
+    }
+    assert_eq!(asked.field("X-Known"), Some("yes"));
+    assert!(asked.field("Via").is_some());
+    assert_eq!(asked.field("X-Forwarded-For"), Some("127.0.0.1"));
+    assert_eq!(asked.field("X-Forwarded-Proto"), Some("http"));
+    assert_eq!(asked.field("Host"), Some(larder.address().to_string().as_str()), "the client's own Host");
+}
+
+#[test]
+fn a_chunked_request_body_arrives_whole() {
+    let origin = Origin::scripted(|asked, wire| wire.answer("", &asked.body));
+    let larder = Larder::before(&origin.url());
+    let mut client = larder.connect();
+    client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    client.send(b"5\r\nhello\r\n").unwrap();
+    client.send(b"6;name=value\r\n world\r\n0\r\n\r\n").unwrap();
+    assert_eq!(client.answer("POST").unwrap().expect_status(200).text(), "hello world");
+    // And the connection is in step for the next.
+    client.ask("POST", "/echo", &[], b"next");
+    assert_eq!(client.answer("POST").unwrap().expect_status(200).text(), "next");
+}
+
+/// RFC 9110 §10.1.1.
+#[test]
+fn a_client_that_expects_100_continue_is_answered() {
+    let origin = Origin::scripted(|asked, wire| wire.answer("", &asked.body));
+    let larder = Larder::before(&origin.url());
+    let mut client = larder.connect();
+    client
+        .send(b"POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+        .unwrap();
+    client.wait_for(b"HTTP/1.1 100").expect("it is told to go on before it sends");
+    client.send(b"body").unwrap();
+    let answer = client.answer("POST").unwrap().expect_status(200);
+    assert_eq!((answer.text().as_str(), answer.interim.len()), ("body", 1));
+}
+
+/// curl, as people use it: compressed, following, with a range, resuming.
+#[test]
+fn curl_is_content() {
+    let server = Server::gunicorn(App::Plain, 2);
+    let larder = Larder::before(&server.backend());
+    let curl = |arguments: &[&str], path: &str| {
+        let url = format!("http://{}{path}", larder.address());
+        let done = Command::new("curl")
+            .args(["-sS", "--max-time", "60"])
+            .args(arguments)
+            .arg(&url)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "curl {url}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    let first = curl(&[], "/page");
+    assert!(first.starts_with("page /page stamp "), "{first}");
+    assert_eq!(curl(&["--http1.0"], "/page"), first);
+    assert_eq!(curl(&["--compressed"], "/page"), first);
+    assert!(curl(&["-I"], "/page").starts_with("HTTP/1.1 200"));
+    assert_eq!(curl(&["-r", "0-3"], "/page"), "page");
+    assert_eq!(curl(&["-d", "posted"], "/echo"), "posted");
+    assert_eq!(curl(&["-T", "/dev/null", "-w", "%{http_code}", "-o", "/dev/null"], "/echo"), "405");
+    assert_eq!(server.runs("GET", "/page"), 1);
+}
+
+/// A large streaming page: the first line is there before the application has written the last.
+#[test]
+fn a_streamed_page_streams_through() {
+    for server in [Server::gunicorn(App::WebOb, 2), Server::uvicorn(), Server::wsgiref(App::Plain)] {
+        let larder = Larder::before(&server.backend());
+        let mut client = larder.connect();
+        client.ask_get("/stream/gate");
+        client.wait_for(b"first line\n").expect("the first line comes while the gate is shut");
+        let mut second = larder.connect();
+        second.ask_get("/stream/gate");
+        second.wait_for(b"first line\n").expect("and for a second client, from the same run");
+        server.open_gate("gate");
+        for client in [&mut client, &mut second] {
+            let streamed = client.answer("GET").unwrap().expect_whole();
+            assert_eq!(streamed.text(), "first line\nlast line\n");
+        }
+        larder.get("/stream/gate").expect_hit();
+        assert_eq!(server.runs("GET", "/stream/gate"), 1);
+    }
+}
