@@ -2,6 +2,12 @@
 //!
 //! The rooms, from the door inwards; each may use only those below it (`tests/rooms.rs` holds that).
 
+use tikv_jemallocator::Jemalloc;
+
+/// With a background thread it gives memory back after a purge; glibc's allocator does not.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
 pub mod app;
 pub mod cli;
 pub mod config;

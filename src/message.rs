@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
+use sync_wrapper::SyncWrapper;
 
 use crate::clock::Moment;
 
@@ -223,7 +224,7 @@ pub enum Body {
     Stored(StoredSlice),
     /// Bytes that are still on their way. An error, or an end before the announced length, means that
     /// the body did not arrive whole: whoever passes it on must break off, never end it cleanly.
-    Stream(UnsyncBoxBody<Bytes, BodyError>),
+    Stream(Streamed),
 }
 
 impl Body {
@@ -232,7 +233,23 @@ impl Body {
     where
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
-        Body::Stream(UnsyncBoxBody::new(body))
+        Body::Stream(Streamed(SyncWrapper::new(UnsyncBoxBody::new(body))))
+    }
+}
+
+/// A body that is still on its way. It can be read through `&mut` only, so what holds it may be shared
+/// between threads whatever it consists of.
+pub struct Streamed(SyncWrapper<UnsyncBoxBody<Bytes, BodyError>>);
+
+impl http_body::Body for Streamed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(self.get_mut().0.get_mut()).poll_frame(cx)
     }
 }
 
@@ -269,7 +286,7 @@ impl http_body::Body for Body {
             Body::Empty => true,
             Body::Full(bytes) => bytes.is_empty(),
             Body::Stored(slice) => slice.len() == 0,
-            Body::Stream(stream) => stream.is_end_stream(),
+            Body::Stream(_) => false,
         }
     }
 
@@ -278,7 +295,7 @@ impl http_body::Body for Body {
             Body::Empty => http_body::SizeHint::with_exact(0),
             Body::Full(bytes) => http_body::SizeHint::with_exact(bytes.len() as u64),
             Body::Stored(slice) => http_body::SizeHint::with_exact(slice.len()),
-            Body::Stream(stream) => stream.size_hint(),
+            Body::Stream(_) => http_body::SizeHint::default(),
         }
     }
 }

@@ -10,10 +10,10 @@ use super::tape::{Reader, Tape};
 use crate::backend::{OriginError, OriginResponse};
 use crate::clock::Moment;
 use crate::message::Length;
+use crate::semantics::Facts;
 use crate::semantics::partial::Span;
 use crate::semantics::storability::NotStored;
 use crate::semantics::variant::Selecting;
-use crate::semantics::Facts;
 use crate::store::StoredResponse;
 
 /// A storable response whose body is still arriving.

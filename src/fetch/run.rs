@@ -9,12 +9,12 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::sync::oneshot;
 
+use super::Fetch;
 use super::errand::{Errand, Purpose};
 use super::flight::Leader;
 use super::outcome::{Arrival, Fetched, Landing, Unshared};
 use super::pump::{self, Bounds, EndsTape, Pumped, pump};
 use super::tape::Tape;
-use super::Fetch;
 use crate::backend::{OriginRequest, OriginResponse};
 use crate::clock::Moment;
 use crate::message::{Body, FieldLines, Length, lines_of};
@@ -100,7 +100,9 @@ impl Fetch {
                     self.remember(&errand, reason, times.answered);
                     return voyage.end_alone(response, reason, times);
                 }
-                Weighed::Storable(parcel) => return self.bring_home(errand, parcel, birth, times, voyage).await,
+                Weighed::Storable(parcel) => {
+                    return self.bring_home(errand, parcel, birth, times, voyage).await;
+                }
             }
         }
     }
@@ -185,7 +187,14 @@ impl Fetch {
     }
 
     /// What a response to HEAD says of the stored response that a GET would have got (RFC 9111 §4.3.5).
-    pub fn take_in_head(&self, errand: &Errand, base: &Arc<StoredResponse>, response: &OriginResponse, times: Times, birth: &Birth) {
+    pub fn take_in_head(
+        &self,
+        errand: &Errand,
+        base: &Arc<StoredResponse>,
+        response: &OriginResponse,
+        times: Times,
+        birth: &Birth,
+    ) {
         let stored = base.fields();
         let mut head = response.headers.clone();
         if let Length::Known(length) = response.length {
@@ -275,9 +284,14 @@ impl Fetch {
         let span = terms.span;
         let selecting = terms.selecting.clone();
         let facts = terms.facts;
-        let what = Kind { status, facts, range: span.and_then(|_| errand.fields.get(RANGE)).map(|r| r.as_bytes().into()) };
+        let what = Kind {
+            status,
+            facts,
+            range: span.and_then(|_| errand.fields.get(RANGE)).map(|r| r.as_bytes().into()),
+        };
         let headers = fields::stored(&response.headers, &terms.omitted);
-        let draft = Contents { selecting: selecting.clone(), ..self.contents(&errand, what, headers, &birth) };
+        let draft =
+            Contents { selecting: selecting.clone(), ..self.contents(&errand, what, headers, &birth) };
         let tape = Tape::kept();
         let ends = EndsTape(tape.clone());
         prefix.into_iter().for_each(|chunk| tape.push(chunk));
@@ -300,7 +314,9 @@ impl Fetch {
         }
         // A body that is at hand is stored before anybody can ask again.
         let at_hand = pump::is_at_hand(&response.body);
-        let mut home = own.zip(reader).map(|(home, reader)| (home, Fetched::Arriving { arrival, reader, collapsed: false }));
+        let mut home = own
+            .zip(reader)
+            .map(|(home, reader)| (home, Fetched::Arriving { arrival, reader, collapsed: false }));
         if !at_hand && let Some((home, own)) = home.take() {
             let _ = home.send(own);
         }

@@ -42,7 +42,9 @@ where
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(None) => {
                     self.left = 0;
-                    return Poll::Ready(Some(Err(BodyError::Abandoned("the body is shorter than its range"))));
+                    return Poll::Ready(Some(Err(BodyError::Abandoned(
+                        "the body is shorter than its range",
+                    ))));
                 }
             };
             let Ok(mut data) = frame.into_data() else { continue };

@@ -63,11 +63,7 @@ pub fn admit(request: Request) -> Admission {
     let (authority, target) = split_target(&request.target);
     let host = match authority {
         Some(authority) => normal_host(&authority),
-        None => request
-            .headers
-            .get(HOST)
-            .map(|host| normal_host(host.as_bytes()))
-            .unwrap_or_default(),
+        None => request.headers.get(HOST).map(|host| normal_host(host.as_bytes())).unwrap_or_default(),
     };
     let query_at = memchr::memchr(b'?', &target);
     Admission::Resource(Box::new(Admitted { request, host, target, query_at }))

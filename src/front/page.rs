@@ -29,13 +29,5 @@ pub fn plain(status: StatusCode, content_type: &str, body: Bytes, outcome: Box<O
     }
     fields.push("Cache-Control", b"no-store");
     let length = Length::Known(body.len() as u64);
-    Response {
-        status,
-        fields,
-        body: Body::Full(body),
-        length,
-        close: false,
-        tunnel: None,
-        outcome,
-    }
+    Response { status, fields, body: Body::Full(body), length, close: false, tunnel: None, outcome }
 }

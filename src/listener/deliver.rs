@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::Body as _;
-use http_body_util::combinators::UnsyncBoxBody;
 use smallvec::SmallVec;
 use tokio::io::AsyncRead;
 
@@ -18,7 +17,7 @@ use super::head::Persistence;
 use super::service::{Completion, Service};
 use super::wire::{Payload, WriteHalf};
 use super::write::{Delimiter, Disposition, LAST_CHUNK, delimiter, write_chunk_size, write_head};
-use crate::message::{Body, BodyError, FieldLines, Response, Tunnel};
+use crate::message::{Body, FieldLines, Response, Streamed, Tunnel};
 
 /// A body up to this size is held back together with its head while more requests wait in the buffer.
 const HELD_BODY: usize = 16 * 1024;
@@ -41,7 +40,7 @@ pub(super) enum Delivered {
     Tunnel(Tunnel),
 }
 
-type Stream = UnsyncBoxBody<Bytes, BodyError>;
+type Stream = Streamed;
 
 /// A part of a streamed body that came together, and what came after it.
 #[derive(Default)]

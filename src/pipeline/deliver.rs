@@ -11,18 +11,18 @@ use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use super::lookup::{By, Usable};
 use super::{Journey, Pipeline};
 use crate::backend::{Blame, OriginError, OriginResponse};
+use crate::fetch::Arrival;
 use crate::fetch::outcome::Unshared;
 use crate::fetch::sliced::Sliced;
 use crate::fetch::tape::Reader;
-use crate::fetch::Arrival;
 use crate::front::page::page;
 use crate::message::{Body, CacheResult, FieldLines, Length, Outcome, Response, StoredSlice, lines_of};
+use crate::semantics::Facts;
 use crate::semantics::conditional::{self, RangeVerdict, Validators, Verdict};
 use crate::semantics::partial::Span;
 use crate::semantics::range::{self, Multipart, Part, Selection};
 use crate::semantics::staleness::Failure;
 use crate::semantics::status::{CacheStatus, Forward};
-use crate::semantics::Facts;
 use crate::store::{StoredBody, StoredResponse};
 
 /// Our name in `Cache-Status`.
@@ -250,7 +250,13 @@ impl Pipeline {
     }
 
     /// Answers with what is there, as the client's conditions and ranges ask.
-    fn deliver(&self, journey: &Journey, answer: Answer<'_>, status: &CacheStatus, outcome: Box<Outcome>) -> Response {
+    fn deliver(
+        &self,
+        journey: &Journey,
+        answer: Answer<'_>,
+        status: &CacheStatus,
+        outcome: Box<Outcome>,
+    ) -> Response {
         if journey.facts.is_conditional() && self.not_modified(journey, &answer) {
             return self.deliver_not_modified(answer, status, outcome);
         }
@@ -283,9 +289,8 @@ impl Pipeline {
             Source::Stored(body) => !body.is_partial(),
             Source::Arriving(..) => answer.status != StatusCode::PARTIAL_CONTENT,
         };
-        let applies = journey.facts.range
-            && !journey.is_head()
-            && (answer.status == StatusCode::OK || !whole);
+        let applies =
+            journey.facts.range && !journey.is_head() && (answer.status == StatusCode::OK || !whole);
         let Some(span) = answer.span.filter(|_| applies) else { return Selection::Whole };
         let validators = Validators::stored(answer.facts, field(answer.lines, "etag"));
         let verdict = conditional::evaluate_if_range(

@@ -1,12 +1,10 @@
 //! What is asked of the origin: errands for the cache, and requests that are passed.
 
-use std::sync::Arc;
 use std::hash::Hasher;
+use std::sync::Arc;
 
-use http::header::{
-    HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, MAX_FORWARDS, RANGE, UPGRADE,
-};
 use http::HeaderValue;
+use http::header::{HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, MAX_FORWARDS, RANGE, UPGRADE};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::lookup::{Found, Usable};

@@ -14,11 +14,11 @@ use crate::front::Admitted;
 use crate::front::outbound::Identity;
 use crate::front::page::{page, plain};
 use crate::message::{CacheResult, Outcome, Request, RequestId, Response};
+use crate::semantics::RequestFacts;
 use crate::semantics::facts::Facts;
 use crate::semantics::reuse::{self, Reuse, Unusable};
 use crate::semantics::status::CacheStatus;
 use crate::semantics::variant::Selecting;
-use crate::semantics::RequestFacts;
 use crate::store::{Key, Place};
 
 /// So many times the same pseudonym in `Via` is a loop, and not a chain of tiers.
@@ -54,7 +54,9 @@ impl Pipeline {
         let outcome = outcome_of(&request, id, CacheResult::Synthetic, "server", "");
         let mut response = match is_options {
             true => plain(StatusCode::NO_CONTENT, "", Bytes::new(), outcome),
-            false => page(StatusCode::BAD_REQUEST, "Only OPTIONS can be asked of the server itself.", outcome),
+            false => {
+                page(StatusCode::BAD_REQUEST, "Only OPTIONS can be asked of the server itself.", outcome)
+            }
         };
         if is_options {
             response.fields.push("Allow", b"GET, HEAD, OPTIONS");
@@ -92,7 +94,10 @@ impl Pipeline {
             "This request has come through this server before: a backend leads back to it.",
             outcome,
         );
-        self.add_cache_status(&mut response.fields, &CacheStatus { detail: Some("loop".into()), ..CacheStatus::default() });
+        self.add_cache_status(
+            &mut response.fields,
+            &CacheStatus { detail: Some("loop".into()), ..CacheStatus::default() },
+        );
         response
     }
 
@@ -178,7 +183,8 @@ impl Journey {
             let mut words = member.trim_ascii().split(|b| *b == b' ');
             words.nth(1) == Some(ours)
         };
-        let count = |line: &http::HeaderValue| line.as_bytes().split(|b| *b == b',').filter(|m| is_ours(m)).count();
+        let count =
+            |line: &http::HeaderValue| line.as_bytes().split(|b| *b == b',').filter(|m| is_ours(m)).count();
         self.headers().get_all(VIA).iter().map(count).sum::<usize>() > VIA_MAX
     }
 

@@ -29,7 +29,14 @@ impl KeyMaker {
     }
 
     /// The key of a QUERY, which its content is part of.
-    pub fn query_key(&self, host: &str, target: &[u8], rule: &QueryRule, metadata: &[&[u8]], content: &[u8]) -> u128 {
+    pub fn query_key(
+        &self,
+        host: &str,
+        target: &[u8],
+        rule: &QueryRule,
+        metadata: &[&[u8]],
+        content: &[u8],
+    ) -> u128 {
         let target = normal_target(target, rule);
         Target { scheme: "http", authority: host, path_and_query: &target }
             .query_key(self.secret, metadata, content)

@@ -21,7 +21,11 @@ pub enum Found {
     Refreshable(Usable),
     /// Responses that may be used once the origin has confirmed them; the chosen one, if there is one that
     /// this request selects, decides what may be served if the origin fails.
-    Ask { stored: SmallVec<[Reviewed; 2]>, chosen: Option<Reviewed>, why: Ask },
+    Ask {
+        stored: SmallVec<[Reviewed; 2]>,
+        chosen: Option<Reviewed>,
+        why: Ask,
+    },
     /// The first part of what is asked for; the rest is missing.
     Incomplete(Arc<StoredResponse>),
     /// Something for this key, but nothing that this request selects.
@@ -79,7 +83,8 @@ impl Pipeline {
         let chosen = chosen.and_then(|(place, _)| fitting.clone().nth(place)).cloned();
         let Some(chosen) = chosen else { return self.nothing_chosen(journey, candidates) };
         let facts = facts_of(&chosen);
-        let usable = |age_secs, ttl_secs, by| Usable { response: chosen.response.clone(), age_secs, ttl_secs, by };
+        let usable =
+            |age_secs, ttl_secs, by| Usable { response: chosen.response.clone(), age_secs, ttl_secs, by };
         match reuse::judge(&facts, &journey.facts, journey.now(), &journey.plan.policy) {
             Reuse::Fresh { age_secs, ttl_secs } => Found::Usable(usable(age_secs, ttl_secs, By::Freshness)),
             Reuse::StaleWhileRevalidate { age_secs, ttl_secs } => {
@@ -98,7 +103,8 @@ impl Pipeline {
 
     /// No stored response fits: a part may be completed, and other variants be asked about by their tags.
     fn nothing_chosen(&self, journey: &Journey, candidates: crate::store::Candidates) -> Found {
-        let selected = |reviewed: &&Reviewed| reviewed.response.selecting.matches(journey.headers()).is_some();
+        let selected =
+            |reviewed: &&Reviewed| reviewed.response.selecting.matches(journey.headers()).is_some();
         match candidates.iter().find(selected) {
             Some(part) if may_complete(part, journey) => Found::Incomplete(part.response.clone()),
             Some(_) => Found::NotHere,
@@ -150,7 +156,11 @@ fn holds_what_is_asked(response: &StoredResponse, journey: &Journey) -> bool {
 fn may_complete(part: &Reviewed, journey: &Journey) -> bool {
     let response = &part.response;
     response.body.is_partial()
-        && response.body.span().missing().is_some_and(|m| matches!(m, crate::semantics::partial::Missing::From(_)))
+        && response
+            .body
+            .span()
+            .missing()
+            .is_some_and(|m| matches!(m, crate::semantics::partial::Missing::From(_)))
         && !journey.facts.range
         && !journey.is_head()
         && part.soft_purged.is_none()

@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::StatusCode;
+use tokio::sync::Notify;
 
 pub use journey::Journey;
 pub use purging::PublicPurging;
@@ -62,6 +63,8 @@ pub struct Pipeline {
     pub purging: PublicPurging,
     /// Whether responses carry `Cache-Status`.
     pub shows_cache_status: bool,
+    /// Something was purged: whoever sweeps may give memory back.
+    pub purged: Notify,
     next_id: AtomicU64,
 }
 
@@ -95,8 +98,18 @@ pub struct Parts {
 impl Pipeline {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, fetch, routing, keys, identity, events, clock, purging, shows_cache_status, first_id } =
-            parts;
+        let Parts {
+            store,
+            fetch,
+            routing,
+            keys,
+            identity,
+            events,
+            clock,
+            purging,
+            shows_cache_status,
+            first_id,
+        } = parts;
         Pipeline {
             store,
             fetch,
@@ -107,6 +120,7 @@ impl Pipeline {
             clock,
             purging,
             shows_cache_status,
+            purged: Notify::new(),
             next_id: AtomicU64::new(first_id),
         }
     }
@@ -163,8 +177,12 @@ impl Pipeline {
                     return self.deliver_hit(&journey, usable);
                 }
                 Found::NotHere if journey.is_only_if_cached() => return self.refuse_only_if_cached(&journey),
-                Found::Ask { .. } if journey.is_only_if_cached() => return self.refuse_only_if_cached(&journey),
-                Found::Ask { stored, why, .. } => (self.errand_to_validate(&journey, stored), Forward::from(*why)),
+                Found::Ask { .. } if journey.is_only_if_cached() => {
+                    return self.refuse_only_if_cached(&journey);
+                }
+                Found::Ask { stored, why, .. } => {
+                    (self.errand_to_validate(&journey, stored), Forward::from(*why))
+                }
                 Found::Incomplete(part) => (self.errand_to_complete(&journey, part), Forward::Partial),
                 Found::OtherVariants => (self.errand_to_fill(&journey), Forward::VaryMiss),
                 Found::NotHere => (self.errand_to_fill(&journey), Forward::UriMiss),
@@ -209,7 +227,13 @@ impl Pipeline {
     }
 
     /// The page for a request that was not admitted; the connection closes after it.
-    pub fn refuse(&self, status: StatusCode, reason: &'static str, peer: &Peer, received: crate::clock::Moment) -> Response {
+    pub fn refuse(
+        &self,
+        status: StatusCode,
+        reason: &'static str,
+        peer: &Peer,
+        received: crate::clock::Moment,
+    ) -> Response {
         let outcome = Outcome {
             request_id: self.next_id(),
             result: CacheResult::Refused,

@@ -26,9 +26,8 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// `plans` by the numbers of `routes`; the first is for what no route takes.
-    pub fn new(routes: Routes, rest: Arc<RoutePlan>, plans: Vec<Arc<RoutePlan>>) -> Self {
-        let plans = std::iter::once(rest).chain(plans).collect();
+    /// `plans` by the numbers of `routes`, of which 0 is what no route takes.
+    pub fn new(routes: Routes, plans: Vec<Arc<RoutePlan>>) -> Self {
         Routing { routes, plans }
     }
 

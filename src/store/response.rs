@@ -185,6 +185,7 @@ impl Subject for Contents {
     }
 
     fn any_tag(&self, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-        super::tags::TagSettings::default().any_name(lines_of(&self.hidden).chain(lines_of(&self.lines)), test)
+        super::tags::TagSettings::default()
+            .any_name(lines_of(&self.hidden).chain(lines_of(&self.lines)), test)
     }
 }

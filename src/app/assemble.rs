@@ -1,0 +1,300 @@
+//! Settings become the parts of a running Larder.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::Failure;
+use super::observer::BackendObserver;
+use crate::admin::{AdminAddress, AdminSettings, AdminToken, Secret};
+use crate::backend::{self, Backend, BackendSettings, EndpointAddress, HostPolicy, Probe};
+use crate::clock::Clock;
+use crate::config::{self, Endpoint, HostField, ListenAddress, Settings};
+use crate::fetch::{Fetch, FetchSettings};
+use crate::front::Trust;
+use crate::front::outbound::Identity;
+use crate::listener::{Address, Limits};
+use crate::metrics::operations::{self, OperationsLogFormat, OperationsLogSettings};
+use crate::metrics::{AccessLog, AccessLogDestination, AccessLogFormat, AccessLogSettings, Events, Metrics};
+use crate::pipeline::keys::KeyMaker;
+use crate::pipeline::{self, Pipeline, PublicPurging, RoutePlan, Routing};
+use crate::policy::{self, Handling, Route};
+use crate::semantics;
+use crate::semantics::key;
+use crate::store::ledger::LedgerSettings;
+use crate::store::tags::{Separator, TagField, TagSettings};
+use crate::store::{Store, StoreSettings};
+
+/// The rooms, furnished.
+pub(super) struct Parts {
+    pub(super) pipeline: Pipeline,
+    pub(super) events: Arc<Events>,
+    pub(super) backends: Vec<Arc<Backend>>,
+}
+
+/// Sets up the operations log.
+pub(super) fn install_log(settings: &Settings) -> Result<(), Failure> {
+    let format = match settings.log.format {
+        config::LogFormat::Text => OperationsLogFormat::Text,
+        config::LogFormat::Json => OperationsLogFormat::Json,
+    };
+    let level = config::Text::show(&settings.log.level);
+    Ok(operations::install(&OperationsLogSettings { format, level })?)
+}
+
+/// Puts the house together. Needs a runtime: backends have tasks of their own.
+pub(super) fn assemble(settings: &Settings, clock: Clock) -> Result<Parts, Failure> {
+    let access = AccessLog::open(&access_log(settings)).map_err(Failure::AccessLog)?;
+    let events = Arc::new(Events::new(Arc::new(Metrics::new()), access));
+    let backends: Vec<Arc<Backend>> = settings
+        .backends
+        .iter()
+        .map(|named| {
+            let observer = BackendObserver::new(&events, &named.name, clock.clone());
+            Arc::new(Backend::new(backend_settings(named), clock.clone(), Arc::new(observer)))
+        })
+        .collect();
+    let store = Store::new(store_settings(settings));
+    let cache = &settings.cache;
+    let fetch_settings = FetchSettings {
+        follower_wait: cache.follower_wait,
+        window: cache.window.0,
+        ..FetchSettings::default()
+    };
+    let fetch = Fetch::new(fetch_settings, store.clone(), clock.clone());
+    let mut random = [0; 24];
+    getrandom::fill(&mut random).map_err(Failure::Random)?;
+    let (secret, first_id) = random.split_at(16);
+    let pipeline = Pipeline::new(pipeline::Parts {
+        store,
+        fetch,
+        routing: routing(settings, &backends),
+        keys: KeyMaker::new(key::Secret::new(secret.try_into().unwrap_or_default())),
+        identity: identity(settings),
+        events: events.clone(),
+        clock,
+        purging: PublicPurging::default(),
+        shows_cache_status: cache.cache_status == config::CacheStatus::Full,
+        first_id: u64::from_le_bytes(first_id.try_into().unwrap_or_default()),
+    });
+    Ok(Parts { pipeline, events, backends })
+}
+
+fn identity(settings: &Settings) -> Identity {
+    let pseudonym = settings.node.name.as_deref().map(|name| format!("larder-{name}"));
+    Identity {
+        pseudonym: pseudonym
+            .and_then(|name| HeaderValue::from_str(&name).ok())
+            .unwrap_or(HeaderValue::from_static("larder")),
+        trust: Trust { proxies: settings.server.forwarded.trust.clone(), unix: false },
+    }
+}
+
+fn routing(settings: &Settings, backends: &[Arc<Backend>]) -> Routing {
+    let plan = |route: &Route| {
+        Arc::new(RoutePlan {
+            backend: backends[route.backend.0].clone(),
+            policy: Arc::new(policy(settings, route)),
+            query: route.cache.query.clone(),
+            passes: route.handling == Handling::Pass,
+        })
+    };
+    let mut plans: Vec<_> = settings.routes.iter().map(|(_, route)| (route.number, plan(route))).collect();
+    plans.sort_by_key(|(number, _)| *number);
+    Routing::new(settings.routes.clone(), plans.into_iter().map(|(_, plan)| plan).collect())
+}
+
+/// The rules of caching that hold for one route.
+fn policy(settings: &Settings, route: &Route) -> semantics::Policy {
+    use semantics::policy as rules;
+    let (cache, own) = (&settings.cache, &route.cache);
+    semantics::Policy {
+        client_directives: match own.client_directives {
+            policy::ClientDirectives::Ignore => rules::ClientDirectives::Ignore,
+            policy::ClientDirectives::Honour => rules::ClientDirectives::Honour,
+        },
+        targeted: cache.targeted.clone(),
+        surrogate_control: cache.surrogate_control,
+        surrogate_token: cache.surrogate_token.as_str().into(),
+        ttl: own.ttl,
+        default_ttl: own.default_ttl,
+        heuristic_fraction: cache.heuristic_fraction,
+        heuristic_max: cache.heuristic_max,
+        stale_while_revalidate: own.stale_while_revalidate,
+        stale_if_error: own.stale_if_error,
+        shared_max_age: match cache.shared_max_age {
+            config::SharedMaxAge::ForbidsStale => rules::SharedMaxAge::ForbidsStale,
+            config::SharedMaxAge::AllowsStatedWindows => rules::SharedMaxAge::AllowsStatedWindows,
+        },
+        keep: cache.keep,
+        set_cookie: match cache.set_cookie {
+            config::SetCookie::Never => rules::SetCookie::Never,
+            config::SetCookie::WhenShared => rules::SetCookie::WhenShared,
+            config::SetCookie::Standard => rules::SetCookie::Standard,
+        },
+        cookies: match cache.cookies {
+            config::Cookies::Pass => rules::Cookies::Pass,
+            config::Cookies::ExplicitOnly => rules::Cookies::ExplicitOnly,
+            config::Cookies::Standard => rules::Cookies::Standard,
+        },
+        age_errors: match cache.age_errors {
+            config::AgeErrors::Ignore => rules::AgeErrors::Ignore,
+            config::AgeErrors::Stale => rules::AgeErrors::Stale,
+        },
+        contradicting_304: match cache.contradicting_304 {
+            config::Contradicting304::Refetch => rules::Contradicting304::Refetch,
+            config::Contradicting304::KeepStored => rules::Contradicting304::KeepStored,
+        },
+        max_vary_fields: cache.max_vary_fields,
+        max_variants: cache.max_variants,
+        ranges: semantics::range::Limits {
+            max_ranges: settings.limits.ranges,
+            ..semantics::range::Limits::default()
+        },
+        ..semantics::Policy::default()
+    }
+}
+
+fn store_settings(settings: &Settings) -> StoreSettings {
+    let cache = &settings.cache;
+    let known = TagSettings::default();
+    let tag_field = |name: &http::HeaderName| {
+        known
+            .field(name.as_str().as_bytes())
+            .cloned()
+            .unwrap_or(TagField { name: name.as_str().into(), separator: Separator::SpaceOrComma })
+    };
+    StoreSettings {
+        max_object: settings.max_object_bytes,
+        max_variants: cache.max_variants,
+        hit_for_miss_ttl: cache.hit_for_miss_ttl,
+        hit_for_miss_entries: cache.hit_for_miss_entries,
+        ledger: LedgerSettings {
+            entries: cache.ledger_entries,
+            expressions: cache.ledger_expressions,
+            history: cache.ledger_history,
+            ..LedgerSettings::default()
+        },
+        tags: TagSettings {
+            fields: cache.tag_fields.iter().map(tag_field).collect(),
+            most: cache.max_tags,
+            strip: cache.strip_tags,
+        },
+        ..StoreSettings::for_memory(settings.memory_bytes)
+    }
+}
+
+fn backend_settings(named: &config::NamedBackend) -> BackendSettings {
+    let settings = &named.settings;
+    BackendSettings {
+        name: named.name.to_string(),
+        endpoints: settings
+            .endpoints
+            .iter()
+            .map(|endpoint| match endpoint {
+                Endpoint::Http { host, port } => EndpointAddress::Tcp { host: host.clone(), port: *port },
+                Endpoint::Unix(path) => EndpointAddress::Unix(path.clone()),
+            })
+            .collect(),
+        balance: match settings.balance {
+            config::Balance::LeastInflight => backend::Balance::LeastInflight,
+            config::Balance::RoundRobin => backend::Balance::RoundRobin,
+        },
+        connect_timeout: settings.connect_timeout,
+        first_byte_timeout: settings.first_byte_timeout,
+        between_bytes_timeout: settings.between_bytes_timeout,
+        max_connections: settings.max_connections,
+        queue_timeout: settings.queue_timeout,
+        idle_timeout: settings.idle_timeout,
+        idle_connections: settings.idle_connections,
+        retries: settings.retries as u32,
+        head_bytes: settings.head_bytes.as_usize(),
+        head_fields: settings.head_fields,
+        interim_responses: settings.interim_responses as u32,
+        host: match &settings.host {
+            HostField::Pass => HostPolicy::Client,
+            HostField::Endpoint => HostPolicy::Endpoint,
+            HostField::Fixed(host) => {
+                HeaderValue::from_str(host).map_or(HostPolicy::Client, HostPolicy::Fixed)
+            }
+        },
+        probe: settings.probe.as_ref().map(probe),
+        ..BackendSettings::default()
+    }
+}
+
+fn probe(probe: &config::Probe) -> Probe {
+    Probe {
+        path: probe.path.clone(),
+        interval: probe.interval,
+        timeout: probe.timeout,
+        unhealthy_after: probe.unhealthy as u32,
+        healthy_after: probe.healthy as u32,
+        ..Probe::default()
+    }
+}
+
+fn access_log(settings: &Settings) -> AccessLogSettings {
+    let log = &settings.log;
+    AccessLogSettings {
+        destination: match &log.access {
+            config::AccessLog::Off => AccessLogDestination::Off,
+            config::AccessLog::Stdout => AccessLogDestination::Stdout,
+            config::AccessLog::File(path) => AccessLogDestination::File(path.clone()),
+        },
+        format: match log.access_format {
+            config::LogFormat::Text => AccessLogFormat::Text,
+            config::LogFormat::Json => AccessLogFormat::Json,
+        },
+        buffer: log.access_buffer.as_usize(),
+    }
+}
+
+/// Where the public listener listens.
+pub(super) fn addresses(settings: &Settings) -> Vec<Address> {
+    settings
+        .listen
+        .iter()
+        .map(|address| match address {
+            ListenAddress::Tcp(address) => Address::Tcp(*address),
+            ListenAddress::Unix(path) => Address::Unix { path: path.clone(), mode: None },
+        })
+        .collect()
+}
+
+/// Where the admin interface listens.
+pub(super) fn admin_address(address: &ListenAddress) -> AdminAddress {
+    match address {
+        ListenAddress::Tcp(address) => AdminAddress::Tcp(*address),
+        ListenAddress::Unix(path) => AdminAddress::Unix(path.clone()),
+    }
+}
+
+pub(super) fn admin_settings(settings: &Settings) -> AdminSettings {
+    let token =
+        |token: &config::Token| AdminToken { name: token.name.clone(), secret: Secret::new(token.reveal()) };
+    AdminSettings {
+        listen: Vec::new(),
+        tokens: settings.admin.tokens.iter().map(token).collect(),
+        hosts: settings.admin.hosts.clone(),
+        ..AdminSettings::default()
+    }
+}
+
+pub(super) fn limits(settings: &Settings) -> Limits {
+    let limits = &settings.limits;
+    Limits {
+        connections: limits.connections,
+        head_bytes: limits.head_bytes.as_usize(),
+        fields: limits.head_fields,
+        request_line_bytes: limits.request_line_bytes.as_usize(),
+        head_deadline: limits.head_timeout,
+        idle: limits.keep_alive_timeout,
+        body_bytes: limits.body_bytes.0,
+        body_idle: limits.body_idle_timeout,
+        write_idle: limits.write_timeout,
+        trailers: limits.trailer_fields,
+        trailer_bytes: limits.trailer_bytes.as_usize(),
+        ..Limits::default()
+    }
+}

@@ -1,0 +1,65 @@
+//! Joins the listener to the pipeline: requests in, responses out, and what became of them.
+
+use std::sync::Arc;
+
+use super::assemble::Parts;
+use crate::clock::Moment;
+use crate::listener::{Completion, Refusal, Sent, Service};
+use crate::message::{Outcome, Peer, Request, Response};
+use crate::metrics::{ConnectionGauge, Ending, Finished};
+use parking_lot::Mutex;
+
+/// What the listener knows of the rest of the house.
+pub(super) struct Door {
+    parts: Arc<Parts>,
+    /// One for each open connection; which one is whose does not matter.
+    open: Mutex<Vec<ConnectionGauge>>,
+}
+
+impl Door {
+    pub(super) fn new(parts: Arc<Parts>) -> Self {
+        Door { parts, open: Mutex::default() }
+    }
+}
+
+impl Service for Door {
+    fn answer(&self, request: Request) -> impl Future<Output = Response> + Send {
+        self.parts.pipeline.answer(request)
+    }
+
+    fn refuse(&self, refusal: Refusal, peer: &Peer, received: Moment) -> Response {
+        self.parts.events.refused(peer, refusal.as_str());
+        self.parts.pipeline.refuse(refusal.status(), refusal.as_str(), peer, received)
+    }
+
+    fn finished(&self, outcome: &Outcome, sent: Sent) {
+        self.parts.events.request_finished(&Finished {
+            outcome,
+            status: sent.status,
+            body_bytes: sent.body_bytes,
+            duration: sent.duration,
+            ending: ending(sent.completion),
+        });
+    }
+
+    fn opened(&self, _peer: &Peer) {
+        let gauge = self.parts.events.metrics().connection_opened();
+        self.open.lock().push(gauge);
+    }
+
+    fn closed(&self, _peer: &Peer) {
+        self.open.lock().pop();
+    }
+
+    fn accept_failed(&self, error: &std::io::Error) {
+        tracing::error!(%error, "no connection can be accepted now; trying again");
+    }
+}
+
+fn ending(completion: Completion) -> Ending {
+    match completion {
+        Completion::Whole => Ending::Complete,
+        Completion::ClientGone | Completion::ClientTooSlow | Completion::TunnelIdle => Ending::ClientGone,
+        Completion::BodyBroken | Completion::LengthMismatch | Completion::CutByDrain => Ending::Truncated,
+    }
+}

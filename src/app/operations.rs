@@ -1,0 +1,266 @@
+//! Answers what the operator asks of a running Larder.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::assemble::Parts;
+use crate::admin::{
+    BackendStat, EndpointStat, InspectRefusal, InspectedVariant, Inspection, LedgerStat, Operations,
+    PurgeProgress, PurgeReceipt, PurgeRecord, PurgeRefusal, PurgeRequest, Readiness, ReadyState,
+    ServeVerdict, Snapshot, StoreStat,
+};
+use crate::clock::{Clock, Moment};
+use crate::message::lines_of;
+use crate::metrics::PurgeMode;
+use crate::semantics::key::Uri;
+use crate::semantics::{Facts, Policy};
+use crate::store::expression::Expression;
+use crate::store::ledger::{Keys, Mode, Purge, Record, Sequence, What};
+use crate::store::{Key, Reviewed};
+
+/// The operator's desk.
+pub(super) struct Desk {
+    parts: Arc<Parts>,
+    clock: Clock,
+    started: Moment,
+    state: AtomicU8,
+}
+
+impl Desk {
+    pub(super) fn new(parts: Arc<Parts>, clock: Clock) -> Self {
+        let started = clock.now();
+        Desk { parts, clock, started, state: AtomicU8::new(0) }
+    }
+
+    /// Where the process is in its life from now on.
+    pub(super) fn enter(&self, state: ReadyState) {
+        let number = match state {
+            ReadyState::Starting => 0,
+            ReadyState::Serving => 1,
+            ReadyState::Draining => 2,
+        };
+        self.state.store(number, Ordering::Release);
+    }
+
+    fn state(&self) -> ReadyState {
+        match self.state.load(Ordering::Acquire) {
+            0 => ReadyState::Starting,
+            1 => ReadyState::Serving,
+            _ => ReadyState::Draining,
+        }
+    }
+}
+
+impl Operations for Desk {
+    fn ready(&self) -> Readiness {
+        let down = self.parts.backends.iter().map(|backend| backend.snapshot()).filter(|b| !b.is_healthy());
+        let warnings = down.map(|backend| format!("no endpoint of backend {} is up", backend.name)).collect();
+        Readiness { state: self.state(), warnings }
+    }
+
+    fn stat(&self) -> Snapshot {
+        let store = &self.parts.pipeline.store;
+        let (statistics, ledger) = (store.statistics(), store.ledger().status());
+        Snapshot {
+            uptime_seconds: self.clock.now().since(self.started).as_secs(),
+            store: StoreStat {
+                responses: statistics.responses,
+                bytes: statistics.bytes,
+                memory_limit_bytes: store.settings().memory,
+            },
+            ledger: LedgerStat {
+                head: ledger.head.get(),
+                entries: ledger.entries as u64,
+                swept: ledger.forgotten_up_to.get(),
+            },
+            flights: self.parts.pipeline.fetch.flights() as u64,
+            backends: self.parts.backends.iter().map(|backend| backend_stat(&backend.snapshot())).collect(),
+        }
+    }
+
+    fn purge(&self, request: PurgeRequest) -> Result<PurgeReceipt, PurgeRefusal> {
+        let purges = self.purges_of(&request)?;
+        let pipeline = &self.parts.pipeline;
+        let sequence = pipeline.purge(&purges, &request.by, self.clock.now()).get();
+        Ok(PurgeReceipt { id: format!("p-{sequence}"), sequence, matched: 0 })
+    }
+
+    fn purge_progress(&self, receipt: &PurgeReceipt) -> PurgeProgress {
+        let ledger = self.parts.pipeline.store.ledger();
+        let record = ledger.record(Sequence::new(receipt.sequence));
+        PurgeProgress {
+            matched: record.map_or(0, |record| record.fell),
+            complete: ledger.status().forgotten_up_to.get() >= receipt.sequence,
+        }
+    }
+
+    fn purges(&self, limit: usize) -> Vec<PurgeRecord> {
+        self.parts.pipeline.store.ledger().recent(limit).into_iter().map(purge_record).collect()
+    }
+
+    fn inspect(&self, url: &str) -> Result<Inspection, InspectRefusal> {
+        let uri = Uri::parse(url).ok_or_else(|| InspectRefusal {
+            error: format!("{url} is not an absolute http URL"),
+            hint: "write it out, for example http://example.com/path?query".into(),
+        })?;
+        let pipeline = &self.parts.pipeline;
+        let (_, host) = uri.origin();
+        let key = Key(pipeline.key(host, uri.path_and_query()));
+        let path = uri.path_and_query().split('?').next().unwrap_or("/");
+        let routing = pipeline.routing.load();
+        let policy = &routing.select(host, path, &http::Method::GET).policy;
+        let now = self.clock.now();
+        let variants = pipeline.store.look_up(key).iter().map(|held| inspected(held, policy, now)).collect();
+        Ok(Inspection { url: uri.to_string(), ledger_head: pipeline.store.ledger().head().get(), variants })
+    }
+}
+
+impl Desk {
+    /// What is asked for, each name as one purge.
+    fn purges_of(&self, request: &PurgeRequest) -> Result<Vec<Purge>, PurgeRefusal> {
+        let mut whats = Vec::new();
+        for url in &request.urls {
+            let (host, target) = host_and_target(url)?;
+            whats.push(match request.any_query {
+                true => {
+                    let path = target.split('?').next().unwrap_or(&target).into();
+                    What::Page { host, path }
+                }
+                false => What::Url { host, target },
+            });
+        }
+        whats.extend(request.tags.iter().map(|tag| What::Tag(tag.trim().into())));
+        for prefix in &request.prefixes {
+            whats.push(match prefix.starts_with('/') {
+                true => What::Prefix { host: None, path: prefix.as_str().into() },
+                false => {
+                    let (host, path) = host_and_target(prefix)?;
+                    What::Prefix { host: Some(host), path }
+                }
+            });
+        }
+        whats.extend(request.hosts.iter().map(|host| What::Host(host.trim().to_ascii_lowercase().into())));
+        if let Some(expression) = &request.expression {
+            let limits = &self.parts.pipeline.purging.limits;
+            let expression =
+                Expression::parse(expression, limits).map_err(|error| PurgeRefusal::Invalid {
+                    error: error.to_string(),
+                    hint: "for example: host == \"example.com\" && path ~ \"^/blog/\"".into(),
+                })?;
+            whats.push(What::Expression(expression));
+        }
+        if request.everything {
+            whats.push(What::Everything);
+        }
+        if request.refetch {
+            return Err(PurgeRefusal::Unsupported {
+                error: "refetch is not supported yet".into(),
+                hint:
+                    "use \"soft\": true: what is in demand is fetched again on its next request, and served \
+                       stale meanwhile"
+                        .into(),
+            });
+        }
+        let mode = match request.mode {
+            PurgeMode::Hard => Mode::Hard,
+            PurgeMode::Soft => Mode::Soft,
+        };
+        Ok(whats.into_iter().map(|what| Purge { what, mode }).collect())
+    }
+}
+
+fn host_and_target(url: &str) -> Result<(Box<str>, Box<str>), PurgeRefusal> {
+    let uri = Uri::parse(url).ok_or_else(|| PurgeRefusal::Invalid {
+        error: format!("{url} is not an absolute http URL"),
+        hint: "write it out, for example http://example.com/path?query".into(),
+    })?;
+    let (_, host) = uri.origin();
+    Ok((host.into(), uri.path_and_query().into()))
+}
+
+fn backend_stat(snapshot: &crate::backend::BackendSnapshot) -> BackendStat {
+    let endpoint = |endpoint: &crate::backend::EndpointSnapshot| EndpointStat {
+        address: endpoint.endpoint.to_string(),
+        usable: endpoint.healthy,
+        reason: (endpoint.failures > 0).then(|| format!("{} connections failed in a row", endpoint.failures)),
+        in_flight: endpoint.inflight as u64,
+        idle_connections: endpoint.idle as u64,
+    };
+    BackendStat {
+        name: snapshot.name.to_string(),
+        endpoints: snapshot.endpoints.iter().map(endpoint).collect(),
+    }
+}
+
+fn purge_record(record: Record) -> PurgeRecord {
+    let text = record.cause.what.to_string();
+    let (kind, what) = text.split_once(' ').unwrap_or((&text, ""));
+    PurgeRecord {
+        sequence: record.sequence.get(),
+        at: record.at,
+        by: record.cause.who.into(),
+        kind: match kind {
+            "url" | "page" => "url",
+            "tag" => "tag",
+            "prefix" => "prefix",
+            "host" => "host",
+            "expression" => "expression",
+            _ => "everything",
+        },
+        soft: record.mode == Mode::Soft,
+        what: what.to_owned(),
+        matched: record.fell,
+    }
+}
+
+/// One stored response as the operator sees it.
+fn inspected(held: &Reviewed, policy: &Policy, now: Moment) -> InspectedVariant {
+    use crate::semantics::RequestFacts;
+    use crate::semantics::reuse::{self, Reuse};
+    let response = &held.response;
+    let mut facts: Facts = response.facts;
+    if let Some(since) = held.soft_purged {
+        facts.freshness_lifetime_secs = facts.freshness_lifetime_secs.min(facts.age_secs(since));
+    }
+    let (served, reason) = match reuse::judge(&facts, &RequestFacts::default(), now, policy) {
+        Reuse::Fresh { .. } => (true, "fresh"),
+        Reuse::StaleWhileRevalidate { .. } => (true, "stale-while-revalidate"),
+        Reuse::StaleByRequest { .. } => (true, "max-stale"),
+        Reuse::Ask(_) if held.soft_purged.is_some() => (false, "soft-purged"),
+        Reuse::Ask(why) => (false, why.as_str()),
+        Reuse::Unusable(why) => (false, why.as_str()),
+    };
+    let text = |name: &str| response.field(name).map(|value| String::from_utf8_lossy(value).into_owned());
+    let selected = |(name, value): (&str, Option<&[u8]>)| match value {
+        Some(value) => format!("{name}: {}", String::from_utf8_lossy(value)),
+        None => format!("{name} (absent)"),
+    };
+    InspectedVariant {
+        selected_by: response.selecting.entries().map(selected).collect(),
+        status: response.status.as_u16(),
+        age_seconds: u64::from(facts.age_secs(now)),
+        fresh_for_seconds: facts.ttl_secs(now),
+        stale_while_revalidate_seconds: window(
+            facts.stale_while_revalidate_secs,
+            policy.stale_while_revalidate,
+        ),
+        stale_if_error_seconds: window(facts.stale_if_error_secs, policy.stale_if_error),
+        body_bytes: response.body.len(),
+        charged_bytes: response.weight(),
+        hits: u64::from(response.hits()),
+        tags: lines_of(&response.hidden)
+            .map(|(name, value)| {
+                format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
+            })
+            .collect(),
+        etag: text("etag"),
+        last_modified: text("last-modified"),
+        born_sequence: response.born.get(),
+        judged_sequence: response.standing.judged().map_or(0, Sequence::get),
+        now: ServeVerdict { served, reason: reason.into() },
+    }
+}
+
+fn window(own_secs: u32, otherwise: std::time::Duration) -> u64 {
+    if own_secs > 0 { u64::from(own_secs) } else { otherwise.as_secs() }
+}
