@@ -46,7 +46,8 @@ fn repository() -> &'static Path {
 #[test]
 fn every_problem_is_reported_at_once_with_its_place() {
     let directory = repository().join("tests/snapshots/config");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     assert!(files.len() >= 5, "the snapshots are missing");
@@ -199,7 +200,10 @@ fn contradictions_are_errors() {
         ("route = 1", "expected a list, found a number"),
         ("limits = \"none\"", "expected a table of settings"),
         ("purge.tokens_env = \"UNSET\"", "the environment variable UNSET is not set"),
-        ("[backend.a]\nendpoints = [\"http://a\"]\n[backend.b]\nendpoints = [\"http://b\"]", "which backend takes"),
+        (
+            "[backend.a]\nendpoints = [\"http://a\"]\n[backend.b]\nendpoints = [\"http://b\"]",
+            "which backend takes",
+        ),
     ] {
         let report = refused(text).render(None, false);
         assert!(report.contains(message), "{text}: {report}");
@@ -239,7 +243,8 @@ fn rows() -> Vec<Row> {
         let cells: Vec<&str> = line.split(" | ").collect();
         let [key, _, default, ..] = cells[..] else { continue };
         let Some(key) = key.strip_prefix("| `").and_then(|key| key.strip_suffix('`')) else { continue };
-        let default = default.strip_prefix('`').and_then(|text| text.strip_suffix('`')).map(ToString::to_string);
+        let default =
+            default.strip_prefix('`').and_then(|text| text.strip_suffix('`')).map(ToString::to_string);
         rows.push(Row { heading: heading.clone(), key: key.to_string(), default });
     }
     rows
