@@ -1,6 +1,8 @@
 //! The program itself, as it is typed: exit codes, what is printed where, and the commands that ask a running
 //! Larder, before an admin interface that answers as it is told.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test may say "this cannot fail".
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;

@@ -26,6 +26,9 @@ pub struct Setting {
     pub shape: Shape,
 }
 
+/// What a value must meet beyond its kind.
+pub type Check<T> = fn(&T) -> Result<(), Fault>;
+
 /// A table of settings.
 pub trait Section {
     /// What the table is about.
@@ -38,7 +41,7 @@ pub trait Section {
 /// wrong is judged no further: what is left of it was not meant.
 pub fn read_checked<T: Value>(
     written: &Written<'_>,
-    checks: &[fn(&T) -> Result<(), Fault>],
+    checks: &[Check<T>],
     problems: &mut Problems,
 ) -> Option<T> {
     let before = problems.len();
@@ -171,7 +174,7 @@ macro_rules! section {
                 let mut section = Self::default();
                 $(
                     if let Some(written) = table.get($crate::config::section::section!(@key $field $($key)?)) {
-                        let checks: &[fn(&$Type) -> Result<(), $crate::config::problem::Fault>] = &[$($check)?];
+                        let checks: &[$crate::config::section::Check<$Type>] = &[$($check)?];
                         if let Some(value) = $crate::config::section::read_checked(written, checks, problems) {
                             section.$field = value;
                         }
@@ -201,7 +204,7 @@ macro_rules! section {
                         kind: <$Type as $crate::config::value::Value>::kind(),
                         default: $crate::config::value::Value::show(&default.$field),
                         required: false $(|| {
-                            let check: fn(&$Type) -> Result<(), $crate::config::problem::Fault> = $check;
+                            let check: $crate::config::section::Check<$Type> = $check;
                             check(&default.$field).is_err()
                         })?,
                         meaning: $crate::config::section::paragraphs(concat!($($doc, "\n",)*)),
