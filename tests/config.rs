@@ -1,6 +1,8 @@
 //! Configuration from outside: what a file comes to, what is reported of a wrong one, and that the
 //! reference page says what the program does.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test may say "this cannot fail".
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 

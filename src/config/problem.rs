@@ -112,6 +112,11 @@ impl Problems {
         self.0.iter().filter(|problem| problem.severity == severity).count()
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

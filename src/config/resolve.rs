@@ -1,5 +1,6 @@
 //! What the file, the command line and the environment mean together; what contradicts is reported.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,10 +50,7 @@ pub fn load(
     let mut problems = Problems::default();
     let text = source.map_or("", |source| source.text.as_str());
     let (root, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        problems.error(span, "", Fault::new(format!("this is not TOML: {}", error.message())));
-    }
+    report_syntax(text, &errors, &mut problems);
     if !errors.is_empty() {
         // What was read past a broken line is a guess; problems within it would be too.
         return Err(problems);
@@ -65,6 +63,39 @@ pub fn load(
     match settings {
         Some(settings) if !resolver.problems.any_error() => Ok((settings, resolver.problems)),
         _ => Err(resolver.problems),
+    }
+}
+
+/// The first error of each line: the others follow from it. A list or an inline table that is never closed
+/// makes an error of every line behind it, so then the first one is all that can be said.
+fn report_syntax(text: &str, errors: &[toml::de::Error], problems: &mut Problems) {
+    let open = |error: &&toml::de::Error| {
+        ["unclosed array", "unclosed inline table"].iter().any(|start| error.message().starts_with(start))
+    };
+    let unclosed = errors.iter().find(open);
+    let mut errors: Vec<_> = errors.iter().map(|error| (error.span().unwrap_or(0..0), error)).collect();
+    errors.sort_by_key(|(span, _)| span.start);
+    let mut lines = HashSet::new();
+    for (span, error) in errors {
+        let line = text.bytes().take(span.start).filter(|byte| *byte == b'\n').count();
+        if !lines.insert(line) {
+            continue;
+        }
+        let fault = Fault::new(format!("this is not TOML: {}", error.message()));
+        match unclosed {
+            Some(unclosed) => {
+                problems.error(
+                    span,
+                    "",
+                    fault.help(format!(
+                        "something before this was opened and not closed: {}",
+                        unclosed.message()
+                    )),
+                );
+                return;
+            }
+            None => problems.error(span, "", fault),
+        }
     }
 }
 

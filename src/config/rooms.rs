@@ -165,6 +165,9 @@ section! {
         pub tunnel_idle_timeout: Duration = seconds(300) => check::some_time,
         /// How many ranges one request may name; with more it gets the whole response.
         pub ranges: usize = 32 => check::at_least_one,
+        /// How many times the whole response all ranges of one request may come to together; beyond that it
+        /// gets the whole response.
+        pub range_total_factor: u64 = 2,
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::problem::{Fault, Problems};
 use super::suggest::{nearest, other_name};
-use super::value::{Shape, Written};
+use super::value::{Shape, Value, Written};
 
 /// All there is to know about one setting.
 #[derive(Clone, Debug)]
@@ -26,12 +26,32 @@ pub struct Setting {
     pub shape: Shape,
 }
 
+/// What a value must meet beyond its kind.
+pub type Check<T> = fn(&T) -> Result<(), Fault>;
+
 /// A table of settings.
 pub trait Section {
     /// What the table is about.
     const MEANING: &'static str;
     /// All keys that it may have.
     const KEYS: &'static [&'static str];
+}
+
+/// The value, if it can be read; checked, if it could be read without a problem. A value of which parts were
+/// wrong is judged no further: what is left of it was not meant.
+pub fn read_checked<T: Value>(
+    written: &Written<'_>,
+    checks: &[Check<T>],
+    problems: &mut Problems,
+) -> Option<T> {
+    let before = problems.len();
+    let value = T::read(written, problems)?;
+    if problems.len() == before {
+        for fault in checks.iter().filter_map(|check| check(&value).err()) {
+            problems.error(written.span(), "", fault);
+        }
+    }
+    Some(value)
 }
 
 /// Reports the keys of a table that it should not have.
@@ -153,16 +173,11 @@ macro_rules! section {
                 };
                 let mut section = Self::default();
                 $(
-                    if let Some(written) = table.get($crate::config::section::section!(@key $field $($key)?))
-                        && let Some(value) = <$Type as $crate::config::value::Value>::read(written, problems)
-                    {
-                        $(
-                            let check: fn(&$Type) -> Result<(), $crate::config::problem::Fault> = $check;
-                            if let Err(fault) = check(&value) {
-                                problems.error(written.span(), "", fault);
-                            }
-                        )?
-                        section.$field = value;
+                    if let Some(written) = table.get($crate::config::section::section!(@key $field $($key)?)) {
+                        let checks: &[$crate::config::section::Check<$Type>] = &[$($check)?];
+                        if let Some(value) = $crate::config::section::read_checked(written, checks, problems) {
+                            section.$field = value;
+                        }
                     }
                 )*
                 $crate::config::section::refuse_unknown::<Self>(written, problems);
@@ -189,7 +204,7 @@ macro_rules! section {
                         kind: <$Type as $crate::config::value::Value>::kind(),
                         default: $crate::config::value::Value::show(&default.$field),
                         required: false $(|| {
-                            let check: fn(&$Type) -> Result<(), $crate::config::problem::Fault> = $check;
+                            let check: $crate::config::section::Check<$Type> = $check;
                             check(&default.$field).is_err()
                         })?,
                         meaning: $crate::config::section::paragraphs(concat!($($doc, "\n",)*)),
