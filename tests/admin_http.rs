@@ -1,5 +1,7 @@
 //! The admin interface over real sockets, before operations that only remember what they were asked.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -342,6 +344,51 @@ async fn with_tokens_v1_needs_one_and_health_and_metrics_do_not() {
     let right = format!("{json_type}Authorization: Bearer s3cret\r\n");
     assert_eq!(admin.post(&right, r#"{"everything": true}"#).await.status, 200);
     assert_eq!(admin.fake.purges.lock().unwrap()[0].by, "ci");
+}
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn each_purge_and_each_try_that_is_not_allowed_is_a_line_of_the_audit_log() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber =
+        tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+    // The test and the interface share this thread.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let admin = Admin::start(with_token()).await;
+    let fields = "Content-Type: application/json\r\nAuthorization: Bearer ";
+    admin.post(&format!("{fields}wrong\r\n"), r#"{"everything": true}"#).await;
+    admin.post(&format!("{fields}s3cret\r\n"), r#"{"tags": ["a", "b\nc"], "soft": true}"#).await;
+    admin.post(&format!("{fields}s3cret\r\n"), r#"{"expression": "((("}"#).await;
+    let logged = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<Value> = logged
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &Value| line["target"] == "audit")
+        .collect();
+    assert_eq!(lines.len(), 3, "{logged}");
+    assert_eq!((&lines[0]["level"], &lines[0]["status"]), (&json!("WARN"), &json!(401)));
+    assert_eq!(
+        (&lines[1]["by"], &lines[1]["sequence"], &lines[1]["mode"]),
+        (&json!("ci"), &json!(1), &json!("soft"))
+    );
+    assert_eq!(lines[1]["what"], r#"tags ["a", "b\nc"]"#);
+    assert_eq!(lines[2]["message"], "purge refused");
+    assert!(!logged.contains("s3cret") && !logged.contains("wrong"));
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ pub trait Operations: Send + Sync + 'static {
     /// Invalidates stored responses. When this returns, every later request obeys the purge.
     fn purge(&self, request: PurgeRequest) -> Result<PurgeReceipt, PurgeRefusal>;
 
-    /// How far the sweep has come with the purge whose last ledger entry is `sequence`.
+    /// How far the sweep has come with the purge that this receipt proves.
     fn purge_progress(&self, receipt: &PurgeReceipt) -> PurgeProgress;
 
     /// The latest invalidations, newest first, at most `limit`.

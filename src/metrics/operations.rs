@@ -78,4 +78,51 @@ mod tests {
         let error = check_level("larder=loud").unwrap_err();
         assert!(error.to_string().contains("larder=loud"), "{error}");
     }
+
+    /// What a process of its own writes to standard error: the log is set up once for a whole process.
+    fn written_by_a_child(format: &str, rust_log: &str) -> String {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture", "metrics::operations::tests::child"])
+            .env("LARDER_TEST_LOG_FORMAT", format)
+            .env("RUST_LOG", rust_log)
+            .output()
+            .unwrap();
+        let written = String::from_utf8(child.stderr).unwrap();
+        assert!(child.status.success(), "{written}");
+        written
+    }
+
+    #[test]
+    #[ignore = "run as a process of its own by the tests below"]
+    fn child() {
+        let Ok(format) = std::env::var("LARDER_TEST_LOG_FORMAT") else { return };
+        let json = format == "json";
+        let format = if json { OperationsLogFormat::Json } else { OperationsLogFormat::Text };
+        let settings = OperationsLogSettings { format, level: "warn".into() };
+        install(&settings).unwrap();
+        assert!(matches!(install(&settings), Err(OperationsLogError::Installed(_))));
+        tracing::warn!(backend = "app", "it fails\nand goes on");
+        tracing::info!("a detail");
+    }
+
+    #[test]
+    fn the_level_of_the_settings_holds_unless_rust_log_says_otherwise() {
+        let text = written_by_a_child("text", "");
+        assert!(
+            text.contains("WARN") && text.contains("backend=\"app\"") && !text.contains("a detail"),
+            "{text}"
+        );
+        assert!(written_by_a_child("text", "info").contains("a detail"));
+    }
+
+    #[test]
+    fn as_json_every_line_is_an_object_with_the_event_s_fields_at_its_top() {
+        let written = written_by_a_child("json", "info");
+        let lines: Vec<serde_json::Value> =
+            written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2, "{written}");
+        assert_eq!(lines[0]["level"], "WARN");
+        assert_eq!(lines[0]["message"], "it fails\nand goes on");
+        assert_eq!(lines[0]["backend"], "app");
+    }
 }

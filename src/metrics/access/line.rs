@@ -1,70 +1,68 @@
 //! One line of the access log, as JSON and as text. Whatever a request contains, a line is one line.
 
-use std::borrow::Cow;
-use std::fmt::Display;
 use std::io::Write;
+use std::net::SocketAddr;
 
 use http::Version;
 use percent_encoding::{AsciiSet, percent_encode};
-use serde::{Serialize, Serializer};
 
 use crate::clock::Moment;
+use crate::message::{Peer, RequestId};
 use crate::metrics::Finished;
 
-/// The fields in the order in which they are written. All are there in every line but the last three.
-#[derive(Serialize)]
-struct Line<'a> {
-    /// When the request's head was complete: RFC 3339, UTC, milliseconds.
-    time: Timestamp,
-    #[serde(serialize_with = "displayed")]
-    id: &'a dyn Display,
-    #[serde(serialize_with = "displayed")]
-    peer: &'a dyn Display,
-    method: &'a str,
-    host: &'a str,
-    target: Cow<'a, str>,
-    version: &'static str,
-    status: u16,
-    cache: &'static str,
-    detail: &'static str,
-    bytes: u64,
-    duration_us: u64,
-    end: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    origin_wait_us: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    backend: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-}
-
 /// Appends a request's line as a JSON object and a newline.
+///
+/// The fields, in this order: `time` (when the request's head was complete: RFC 3339, UTC, milliseconds),
+/// `id`, `peer`, `method`, `host`, `target`, `version`, `status`, `cache`, `detail`, `bytes`, `duration_us`,
+/// `end`; and only where there is one: `origin_wait_us`, `backend`, `error`.
+///
+/// Written by hand: a derived `Serialize` takes 8,500 instructions for a line and this takes 2,900
+/// (`benches/log.rs` under callgrind, dependencies little optimised), 0.6 and 0.24 µs. The tests read it back
+/// with serde_json.
 pub(super) fn json(buffer: &mut Vec<u8>, finished: &Finished<'_>) {
     let outcome = finished.outcome;
-    let line = Line {
-        time: Timestamp::new(outcome.received),
-        id: &outcome.request_id,
-        peer: &outcome.peer,
-        method: outcome.method.as_str(),
-        host: &outcome.host,
-        target: readable(&outcome.target),
-        version: version(outcome.version),
-        status: finished.status.as_u16(),
-        cache: outcome.result.as_str(),
-        detail: outcome.detail,
-        bytes: finished.body_bytes,
-        duration_us: micros(finished.duration),
-        end: finished.ending.as_str(),
-        origin_wait_us: outcome.origin_wait.map(micros),
-        backend: outcome.backend.as_deref(),
-        error: outcome.error.as_deref(),
-    };
-    let start = buffer.len();
-    // Neither a map with odd keys nor an output that fails: this cannot go wrong. If it did, no half line.
-    match serde_json::to_writer(&mut *buffer, &line) {
-        Ok(()) => buffer.push(b'\n'),
-        Err(_) => buffer.truncate(start),
+    // The names, the numbers and the short words; what is longer than that grows the buffer once more.
+    buffer.reserve(384 + outcome.target.len());
+    put(buffer, r#"{"time":""#);
+    buffer.extend_from_slice(&Timestamp::new(outcome.received).0);
+    put(buffer, r#"","id":""#);
+    id(buffer, outcome.request_id);
+    put(buffer, r#"","peer":""#);
+    peer(buffer, &outcome.peer);
+    put(buffer, r#"","method":"#);
+    string(buffer, outcome.method.as_str());
+    put(buffer, r#","host":"#);
+    string(buffer, &outcome.host);
+    put(buffer, r#","target":"#);
+    target(buffer, &outcome.target);
+    put(buffer, r#","version":""#);
+    put(buffer, version(outcome.version));
+    put(buffer, r#"","status":"#);
+    number(buffer, finished.status.as_u16().into());
+    put(buffer, r#","cache":""#);
+    put(buffer, outcome.result.as_str());
+    put(buffer, r#"","detail":"#);
+    string(buffer, outcome.detail);
+    put(buffer, r#","bytes":"#);
+    number(buffer, finished.body_bytes);
+    put(buffer, r#","duration_us":"#);
+    number(buffer, micros(finished.duration));
+    put(buffer, r#","end":""#);
+    put(buffer, finished.ending.as_str());
+    buffer.push(b'"');
+    if let Some(wait) = outcome.origin_wait {
+        put(buffer, r#","origin_wait_us":"#);
+        number(buffer, micros(wait));
     }
+    if let Some(backend) = &outcome.backend {
+        put(buffer, r#","backend":"#);
+        string(buffer, backend);
+    }
+    if let Some(error) = &outcome.error {
+        put(buffer, r#","error":"#);
+        string(buffer, error);
+    }
+    put(buffer, "}\n");
 }
 
 /// Appends a request's line as columns for people:
@@ -115,17 +113,74 @@ fn plain(buffer: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// A target as text. One that is not UTF-8 has its bytes beyond ASCII written as `%XX`; nothing is lost.
-fn readable(target: &[u8]) -> Cow<'_, str> {
-    const NONE: &AsciiSet = &AsciiSet::EMPTY;
-    match std::str::from_utf8(target) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => percent_encode(target, NONE).into(),
+fn put(buffer: &mut Vec<u8>, text: &str) {
+    buffer.extend_from_slice(text.as_bytes());
+}
+
+fn number(buffer: &mut Vec<u8>, number: u64) {
+    put(buffer, itoa::Buffer::new().format(number));
+}
+
+/// As its `Display` writes it: sixteen hexadecimal digits.
+fn id(buffer: &mut Vec<u8>, id: RequestId) {
+    let digit = |place: u32| b"0123456789abcdef"[(id.0 >> (4 * place) & 0xf) as usize];
+    buffer.extend_from_slice(&std::array::from_fn::<u8, 16, _>(|index| digit(15 - index as u32)));
+}
+
+/// As its `Display` writes it; IPv4, which is nearly all there is, without the formatter.
+fn peer(buffer: &mut Vec<u8>, peer: &Peer) {
+    let Peer::Tcp(address) = peer else { return put(buffer, "unix") };
+    let SocketAddr::V4(address) = address else { return add(buffer, format_args!("{address}")) };
+    for (index, octet) in address.ip().octets().into_iter().enumerate() {
+        if index > 0 {
+            buffer.push(b'.');
+        }
+        number(buffer, octet.into());
+    }
+    buffer.push(b':');
+    number(buffer, address.port().into());
+}
+
+/// A JSON string (RFC 8259 §7).
+fn string(buffer: &mut Vec<u8>, text: &str) {
+    buffer.push(b'"');
+    match text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+        true => put(buffer, text),
+        false => escaped(buffer, text),
+    }
+    buffer.push(b'"');
+}
+
+/// A byte that stands for itself, in JSON and on a terminal.
+fn is_plain(byte: u8) -> bool {
+    (0x20..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\')
+}
+
+/// Escapes what JSON demands, and besides it all that a terminal obeys or a reader takes for a line's end:
+/// DEL, the C1 controls, U+2028 and U+2029.
+#[cold]
+fn escaped(buffer: &mut Vec<u8>, text: &str) {
+    for character in text.chars() {
+        match character {
+            '"' => put(buffer, "\\\""),
+            '\\' => put(buffer, "\\\\"),
+            '\n' => put(buffer, "\\n"),
+            // All of these are below U+10000: one escape each.
+            '\u{2028}' | '\u{2029}' => add(buffer, format_args!("\\u{:04x}", u32::from(character))),
+            control if control.is_control() => add(buffer, format_args!("\\u{:04x}", u32::from(control))),
+            other => put(buffer, other.encode_utf8(&mut [0; 4])),
+        }
     }
 }
 
-fn displayed<S: Serializer>(value: &dyn Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
+/// A target as a JSON string. It is ASCII by its grammar (RFC 9112 §3.2); should other bytes have come,
+/// they are written as `%XX`, whether they are UTF-8 or not.
+fn target(buffer: &mut Vec<u8>, target: &[u8]) {
+    const NONE: &AsciiSet = &AsciiSet::EMPTY;
+    match std::str::from_utf8(target) {
+        Ok(text) if text.is_ascii() => string(buffer, text),
+        _ => string(buffer, &percent_encode(target, NONE).to_string()),
+    }
 }
 
 fn version(version: Version) -> &'static str {
@@ -167,17 +222,6 @@ impl Timestamp {
         put(17, 2, of_day / 1000 % 60);
         put(20, 3, of_day % 1000);
         Timestamp(text)
-    }
-
-    fn as_str(&self) -> &str {
-        // All its bytes are ASCII.
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Moment;
-use crate::message::{CacheResult, Outcome};
+use crate::message::{CacheResult, Outcome, Peer, RequestId};
 use crate::metrics::Finished;
 use crate::metrics::tests::{finished, outcome};
 
@@ -70,20 +70,37 @@ fn a_target_that_is_not_utf_8_keeps_all_its_bytes_readable() {
     let odd = Outcome { target: Bytes::from_static(b"/caf\xe9?a=%20"), ..outcome(CacheResult::Miss) };
     assert!(json(&finished(&odd)).contains(r#""target":"/caf%E9?a=%20""#));
     let utf8 = Outcome { target: "/café".into(), ..outcome(CacheResult::Miss) };
-    assert!(json(&finished(&utf8)).contains(r#""target":"/café""#));
+    assert!(json(&finished(&utf8)).contains(r#""target":"/caf%C3%A9""#));
+}
+
+/// Text in which the characters that could break a line, a string or a terminal are common.
+fn odd_text() -> impl Strategy<Value = String> {
+    let odd = prop_oneof![
+        any::<char>(),
+        proptest::char::range('\0', '\u{a0}'),
+        proptest::char::range('\u{2026}', '\u{202a}'),
+        Just('"'),
+        Just('\\'),
+    ];
+    proptest::collection::vec(odd, 0..40).prop_map(|characters| characters.into_iter().collect())
 }
 
 proptest! {
     #[test]
     fn whatever_a_request_contains_its_line_is_one_line_and_valid_json(
         target in proptest::collection::vec(any::<u8>(), 0..200),
-        host in ".{0,40}",
-        error in proptest::option::of(".{0,60}"),
-        backend in proptest::option::of(".{0,10}"),
+        host in "\\PC{0,40}",
+        error in proptest::option::of(odd_text()),
+        backend in proptest::option::of(odd_text()),
+        address in any::<std::net::SocketAddr>(),
+        id in any::<u64>(),
         bytes in any::<u64>(),
         millis in any::<u64>(),
     ) {
+        let peer = Peer::Tcp(address);
         let outcome = Outcome {
+            request_id: RequestId(id),
+            peer: peer.clone(),
             target: target.clone().into(),
             host: host.clone().into(),
             error: error.clone(),
@@ -99,9 +116,15 @@ proptest! {
         prop_assert_eq!(read["host"].as_str().unwrap(), &*host);
         prop_assert_eq!(read["error"].as_str(), error.as_deref());
         prop_assert_eq!(read["bytes"].as_u64(), Some(bytes));
-        match String::from_utf8(target) {
-            Ok(target) => prop_assert_eq!(read["target"].as_str().unwrap(), target),
-            Err(_) => prop_assert!(read["target"].as_str().unwrap().is_ascii()),
+        prop_assert_eq!(read["backend"].as_str(), backend.as_deref());
+        prop_assert_eq!(read["peer"].as_str().unwrap(), peer.to_string());
+        prop_assert_eq!(read["id"].as_str().unwrap(), RequestId(id).to_string());
+        let obeyed = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        prop_assert!(!line.trim_end_matches('\n').contains(obeyed), "{:?}", line);
+        let read = read["target"].as_str().unwrap();
+        match String::from_utf8(target).ok().filter(|target| target.is_ascii()) {
+            Some(target) => prop_assert_eq!(read, target),
+            None => prop_assert!(read.is_ascii()),
         }
         let text = text(&finished);
         prop_assert_eq!(text.find('\n'), Some(text.len() - 1));

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -39,8 +39,10 @@ struct Shared {
     buffers: Sharded<Mutex<Vec<u8>>>,
     /// The bound of each buffer, in bytes.
     bound: usize,
-    /// Some buffer may have lines. Set by who appends, cleared by the writer before it looks.
+    /// Some buffer may have lines. Set by who appends, cleared by the writer before it takes the buffers.
     pending: AtomicBool,
+    /// Some buffer is half full: gathering is over.
+    urgent: AtomicBool,
     stop: AtomicBool,
     dropped: AtomicU64,
     flushes: Mutex<Flushes>,
@@ -130,6 +132,7 @@ impl Writer {
             buffers,
             bound,
             pending: AtomicBool::new(false),
+            urgent: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             flushes: Mutex::default(),
@@ -157,9 +160,8 @@ impl Writer {
         drop(buffer);
         // Relaxed is enough: had the writer cleared `pending` and then found this buffer without the line,
         // its unlocking of the buffer came before our locking, so we see `pending` cleared.
-        let asleep =
-            !self.shared.pending.load(Ordering::Relaxed) && !self.shared.pending.swap(true, Ordering::AcqRel);
-        if asleep || half_full {
+        let first = raise(&self.shared.pending);
+        if first || (half_full && raise(&self.shared.urgent)) {
             self.wake();
         }
     }
@@ -192,6 +194,11 @@ impl Writer {
     }
 }
 
+/// Sets a flag; whether it was down. Reads first: a flag that is up stays in the cache of every core.
+fn raise(flag: &AtomicBool) -> bool {
+    !flag.load(Ordering::Relaxed) && !flag.swap(true, Ordering::AcqRel)
+}
+
 impl Drop for Writer {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
@@ -207,29 +214,44 @@ impl Shared {
     fn write_until_stopped(&self, mut output: Output) {
         let mut batch = Vec::new();
         loop {
-            let stop = self.stop.load(Ordering::Acquire);
-            let asked = {
-                let flushes = self.flushes.lock();
-                (flushes.asked > flushes.done).then_some(flushes.asked)
-            };
-            let pending = self.pending.swap(false, Ordering::AcqRel);
-            if !(pending || stop || asked.is_some()) {
+            if !self.pending.load(Ordering::Acquire) && !self.hurried() {
                 std::thread::park();
                 continue;
             }
-            if !stop && asked.is_none() {
-                // Woken before by a buffer that fills, a flush or the end.
-                std::thread::park_timeout(GATHER);
-            }
+            self.gather();
+            let stop = self.stop.load(Ordering::Acquire);
+            let asked = self.flushes.lock().asked;
+            self.urgent.swap(false, Ordering::AcqRel);
+            self.pending.swap(false, Ordering::AcqRel);
             self.write_all(&mut output, &mut batch);
-            if let Some(asked) = asked {
-                self.flushes.lock().done = asked;
-                self.flushed.notify_all();
-            }
+            self.flushes.lock().done = asked;
+            self.flushed.notify_all();
             if stop {
                 return;
             }
         }
+    }
+
+    /// Rests while lines come in. The wake-up that the first of them brings does not end it: it may come
+    /// while the batch before is being written, and each batch would then be of some few lines.
+    fn gather(&self) {
+        let until = Instant::now() + GATHER;
+        while !self.hurried() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::park_timeout(left);
+        }
+    }
+
+    /// Lines should be written now: a buffer fills, someone waits for a flush, or this is the end.
+    fn hurried(&self) -> bool {
+        let asked = || {
+            let flushes = self.flushes.lock();
+            flushes.asked > flushes.done
+        };
+        self.urgent.load(Ordering::Acquire) || self.stop.load(Ordering::Acquire) || asked()
     }
 
     fn write_all(&self, output: &mut Output, batch: &mut Vec<u8>) {
