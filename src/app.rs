@@ -8,15 +8,17 @@ mod operations;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::{self, AdminListener, ReadyState};
+use crate::admin::{self, AdminListener, Operations, ReadyState};
 use crate::cli::DemoArguments;
 use crate::cli::demo::{self, DemoOrigin};
 use crate::clock::Clock;
 use crate::config::{self, AdminAddress, Overrides, Settings};
 use crate::listener::{self, Address, BindError, Bound, DrainHandle, Listener};
 use crate::metrics::operations::OperationsLogError;
+use crate::store::Statistics;
 use assemble::Parts;
 use door::Door;
 use operations::Desk;
@@ -99,6 +101,7 @@ async fn serve_and(
     let clock = Clock::system();
     let parts = Arc::new(assemble::assemble(&settings, clock.clone())?);
     let desk = Arc::new(Desk::new(parts.clone(), clock.clone()));
+    show_figures(&parts, &desk);
     tell_addresses(&bound, &admin_listeners);
     announce(&bound.addresses(), admin_listeners.first().and_then(tcp_address));
 
@@ -132,6 +135,18 @@ async fn serve_and(
     let _ = tokio::time::timeout(Duration::from_secs(1), admin).await;
     parts.events.access_log().flush();
     Ok(())
+}
+
+/// What others keep is read when the metrics are.
+fn show_figures(parts: &Arc<Parts>, desk: &Arc<Desk>) {
+    // Weak: the metrics are among the parts, and would keep them for ever.
+    let (desk, told) = (Arc::downgrade(desk), Mutex::new(Statistics::default()));
+    parts.events.metrics().on_scrape(move |gauges| {
+        let Some(desk) = desk.upgrade() else { return };
+        desk.stat().fill(gauges);
+        gauges.ready(desk.ready().is_ready());
+        desk.count_evictions(&mut told.lock());
+    });
 }
 
 async fn bind_admin(settings: &Settings) -> Result<Vec<AdminListener>, Failure> {

@@ -285,7 +285,7 @@ impl http_body::Body for Body {
         match self {
             Body::Empty => true,
             Body::Full(bytes) => bytes.is_empty(),
-            Body::Stored(slice) => slice.len() == 0,
+            Body::Stored(slice) => slice.is_empty(),
             Body::Stream(_) => false,
         }
     }

@@ -13,6 +13,7 @@ use crate::config::{self, Endpoint, HostField, ListenAddress, Settings};
 use crate::fetch::{Fetch, FetchSettings};
 use crate::front::Trust;
 use crate::front::outbound::Identity;
+use crate::front::purge_dialects::{PurgeAccess, PurgeToken};
 use crate::listener::{Address, Limits};
 use crate::metrics::operations::{self, OperationsLogFormat, OperationsLogSettings};
 use crate::metrics::{AccessLog, AccessLogDestination, AccessLogFormat, AccessLogSettings, Events, Metrics};
@@ -21,6 +22,7 @@ use crate::pipeline::{self, Pipeline, PublicPurging, RoutePlan, Routing};
 use crate::policy::{self, Handling, Route};
 use crate::semantics;
 use crate::semantics::key;
+use crate::store::expression::ExpressionLimits;
 use crate::store::ledger::LedgerSettings;
 use crate::store::tags::{Separator, TagField, TagSettings};
 use crate::store::{Store, StoreSettings};
@@ -73,11 +75,22 @@ pub(super) fn assemble(settings: &Settings, clock: Clock) -> Result<Parts, Failu
         identity: identity(settings),
         events: events.clone(),
         clock,
-        purging: PublicPurging::default(),
+        purging: purging(settings),
         shows_cache_status: cache.cache_status == config::CacheStatus::Full,
         first_id: u64::from_le_bytes(first_id.try_into().unwrap_or_default()),
     });
     Ok(Parts { pipeline, events, backends })
+}
+
+/// Who may purge on the public listener.
+fn purging(settings: &Settings) -> PublicPurging {
+    let tokens = settings.purge.tokens.iter();
+    let access = PurgeAccess {
+        allow: settings.purge.allow.clone(),
+        tokens: tokens.filter_map(|token| PurgeToken::new(token.name.as_str(), token.reveal())).collect(),
+        ..PurgeAccess::default()
+    };
+    PublicPurging { access, limits: ExpressionLimits::default() }
 }
 
 fn identity(settings: &Settings) -> Identity {
@@ -149,9 +162,8 @@ fn policy(settings: &Settings, route: &Route) -> semantics::Policy {
         max_variants: cache.max_variants,
         ranges: semantics::range::Limits {
             max_ranges: settings.limits.ranges,
-            ..semantics::range::Limits::default()
+            max_total_factor: settings.limits.range_total_factor,
         },
-        ..semantics::Policy::default()
     }
 }
 
@@ -205,6 +217,8 @@ fn backend_settings(named: &config::NamedBackend) -> BackendSettings {
         between_bytes_timeout: settings.between_bytes_timeout,
         max_connections: settings.max_connections,
         queue_timeout: settings.queue_timeout,
+        queue_length: settings.queue_length,
+        continue_timeout: settings.continue_timeout,
         idle_timeout: settings.idle_timeout,
         idle_connections: settings.idle_connections,
         retries: settings.retries as u32,
@@ -219,7 +233,6 @@ fn backend_settings(named: &config::NamedBackend) -> BackendSettings {
             }
         },
         probe: settings.probe.as_ref().map(probe),
-        ..BackendSettings::default()
     }
 }
 

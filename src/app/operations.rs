@@ -11,12 +11,12 @@ use crate::admin::{
 };
 use crate::clock::{Clock, Moment};
 use crate::message::lines_of;
-use crate::metrics::PurgeMode;
+use crate::metrics::{EvictionCause, PurgeMode};
 use crate::semantics::key::Uri;
 use crate::semantics::{Facts, Policy};
 use crate::store::expression::Expression;
 use crate::store::ledger::{Keys, Mode, Purge, Record, Sequence, What};
-use crate::store::{Key, Reviewed};
+use crate::store::{Key, Reviewed, Statistics};
 
 /// The operator's desk.
 pub(super) struct Desk {
@@ -40,6 +40,22 @@ impl Desk {
             ReadyState::Draining => 2,
         };
         self.state.store(number, Ordering::Release);
+    }
+
+    /// Counts what was evicted since `told`.
+    pub(super) fn count_evictions(&self, told: &mut Statistics) {
+        let now = self.parts.pipeline.store.statistics();
+        let metrics = self.parts.events.metrics();
+        for (cause, now, before) in [
+            (EvictionCause::Size, now.evicted_for_size, told.evicted_for_size),
+            (EvictionCause::Purged, now.purged, told.purged),
+            (EvictionCause::Expired, now.expired, told.expired),
+            (EvictionCause::Replaced, now.replaced, told.replaced),
+        ] {
+            metrics.evicted(cause, now.saturating_sub(before));
+        }
+        metrics.purged_responses(now.purged.saturating_sub(told.purged));
+        *told = now;
     }
 
     fn state(&self) -> ReadyState {

@@ -163,10 +163,7 @@ fn deliver(
             Tunnel { origin: Box::pin(OriginTunnel::new(socket, ahead, lease)) }
         });
         (Body::Empty, Length::Unknown)
-    } else if bodiless {
-        lease.complete();
-        (Body::Empty, length)
-    } else if length == Length::Known(0) {
+    } else if bodiless || length == Length::Known(0) {
         lease.complete();
         (Body::Empty, length)
     } else {

@@ -48,7 +48,11 @@ where
     W: WriteHalf,
     S: Service,
 {
-    std::future::poll_fn(|cx| Poll::Ready(place.set_task(cx.waker()))).await;
+    std::future::poll_fn(|cx| {
+        place.set_task(cx.waker());
+        Poll::Ready(())
+    })
+    .await;
     server.service.opened(&peer);
     let _open = Open { server: &server, peer: &peer };
     let connection = Connection {

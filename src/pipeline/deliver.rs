@@ -151,7 +151,7 @@ impl Pipeline {
         forward: Forward,
     ) -> Response {
         self.events.metrics().not_stored(reason.as_str());
-        self.from_origin(journey, response, CacheResult::Miss, forward, reason.as_str())
+        self.relay(journey, response, CacheResult::Miss, forward, reason.as_str())
     }
 
     /// The origin's response to a request that was passed.
@@ -162,14 +162,14 @@ impl Pipeline {
         reason: Forward,
         detail: &'static str,
     ) -> Response {
-        self.from_origin(journey, response, CacheResult::Pass, reason, detail)
+        self.relay(journey, response, CacheResult::Pass, reason, detail)
     }
 
     /// The origin's answer to the wish for another protocol.
     pub(super) fn deliver_tunnel(&self, journey: &Journey, mut response: OriginResponse) -> Response {
         let tunnel = response.upgraded.take();
         if tunnel.is_none() {
-            return self.from_origin(journey, response, CacheResult::Pass, Forward::Bypass, "upgrade");
+            return self.relay(journey, response, CacheResult::Pass, Forward::Bypass, "upgrade");
         }
         let mut fields = FieldLines::from_map(&response.headers);
         fields.push("Connection", b"upgrade");
@@ -214,7 +214,7 @@ impl Pipeline {
         response
     }
 
-    fn from_origin(
+    fn relay(
         &self,
         journey: &Journey,
         response: OriginResponse,

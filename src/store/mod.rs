@@ -115,6 +115,7 @@ pub struct Store {
     settings: StoreSettings,
     purged: AtomicU64,
     expired: AtomicU64,
+    replaced: AtomicU64,
     swept: AtomicU64,
 }
 
@@ -150,6 +151,7 @@ impl Store {
             settings,
             purged: AtomicU64::new(0),
             expired: AtomicU64::new(0),
+            replaced: AtomicU64::new(0),
             swept: AtomicU64::new(0),
         })
     }
@@ -207,6 +209,7 @@ impl Store {
             for old in held.iter().flat_map(|held| held.responses()) {
                 if replaces(old) {
                     response.inherit_hits(old);
+                    self.replaced.fetch_add(1, Ordering::Relaxed);
                 } else if responses.len() < self.settings.max_variants {
                     responses.push(old.clone());
                 }
@@ -306,6 +309,7 @@ impl Store {
             evicted_for_size: tally.evicted_for_size.load(Ordering::Relaxed),
             purged: self.purged.load(Ordering::Relaxed),
             expired: self.expired.load(Ordering::Relaxed),
+            replaced: self.replaced.load(Ordering::Relaxed),
             swept: self.swept.load(Ordering::Relaxed),
             arriving_bytes: self.arriving.used(),
             hit_for_miss: self.uncacheable.len() as u64,
@@ -328,6 +332,8 @@ pub struct Statistics {
     pub evicted_for_size: u64,
     pub purged: u64,
     pub expired: u64,
+    /// A newer response took their place.
+    pub replaced: u64,
     /// Responses that the sweeper has looked at.
     pub swept: u64,
     pub arriving_bytes: u64,
