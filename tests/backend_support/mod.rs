@@ -34,7 +34,10 @@ impl Origin {
     }
 
     pub async fn accept(&self) -> Peer<TcpStream> {
-        Peer { stream: self.listener.accept().await.unwrap().0 }
+        let stream = self.listener.accept().await.unwrap().0;
+        // Answers written in pieces should not wait for the other side's delayed acknowledgement.
+        stream.set_nodelay(true).unwrap();
+        Peer { stream }
     }
 
     /// Accepts, takes one request, sends `answer`.
@@ -64,11 +67,16 @@ pub struct Peer<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// Reads one request head, as text.
     pub async fn head(&mut self) -> String {
+        self.try_head().await.expect("the connection ended before a request's head was complete")
+    }
+
+    /// Reads one request head, if there is one.
+    pub async fn try_head(&mut self) -> Option<String> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(self.stream.read_u8().await.unwrap());
+            head.push(self.stream.read_u8().await.ok()?);
         }
-        String::from_utf8(head).unwrap()
+        Some(String::from_utf8(head).unwrap())
     }
 
     /// Reads exactly so many bytes.
