@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn only_one_reading_of_the_framing_is_accepted() {
-        let cases: &[(&[(&str, &str)], Result<Framing, Malformed>)] = &[
+        type Case<'a> = (&'a [(&'static str, &'static str)], Result<Framing, Malformed>);
+        let cases: &[Case<'_>] = &[
             (&[], Ok(Framing::Unframed)),
             (&[("content-length", "5")], Ok(Framing::Length(5))),
             (&[("content-length", "5"), ("content-length", "5")], Ok(Framing::Length(5))),

@@ -12,7 +12,7 @@
 //!
 //! HTTP/1 itself is hyper's (`client::conn::http1`). The pool is ours rather than hyper-util's, because a
 //! gateway has to know whether any byte of a response came before a connection died, to count and queue by
-//! endpoint, to speak over unix sockets, and because a miss has to be cheap: see [`link`] for how a request
+//! endpoint, to speak over unix sockets, and because a miss has to be cheap: `link.rs` says how a request
 //! is served without a task or a channel of its own.
 //!
 //! `Expect: 100-continue` is passed on to the origin. The request's body is not asked for until the origin
