@@ -386,7 +386,7 @@ impl From<Lowered> for Selector {
         match lowered {
             Lowered::Everything => Selector::Everything,
             Lowered::Host(host) => Selector::Host(host),
-            Lowered::Prefix { host, path } => Selector::Prefix { host, path: path.into() },
+            Lowered::Prefix { host, path } => Selector::Prefix { host, path },
             Lowered::Tag(tag) => Selector::Tag(tag),
         }
     }
