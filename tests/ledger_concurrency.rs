@@ -176,12 +176,11 @@ impl Cache {
         let sweep = self.ledger.begin_sweep();
         for (page, stored) in self.pages.iter().zip(&self.stored) {
             let found = stored.lock().unwrap().clone();
-            if let Some(found) = found {
-                if found.standing.review(&self.ledger, page) == Review::Gone {
-                    let mut stored = stored.lock().unwrap();
-                    if stored.as_ref().is_some_and(|other| Arc::ptr_eq(other, &found)) {
-                        *stored = None;
-                    }
+            let Some(found) = found else { continue };
+            if found.standing.review(&self.ledger, page) == Review::Gone {
+                let mut stored = stored.lock().unwrap();
+                if stored.as_ref().is_some_and(|other| Arc::ptr_eq(other, &found)) {
+                    *stored = None;
                 }
             }
         }
