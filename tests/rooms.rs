@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// The rooms from top to bottom, which is the order to read them in: each may import those after it.
 ///
 /// `config` is above the rooms whose settings it fills in: each room owns its settings as plain data.
+/// `pipeline` is above `front`: admission is the journey's first step, and its pages the last resort.
 const ROOMS: [&str; 16] = [
     "app",
     "cli",

@@ -36,13 +36,23 @@ impl Larder {
         Larder::start(directory, &["--config", &file])
     }
 
+    /// `larder serve` with what `arrange` adds to the command: arguments, environment. Nothing else is
+    /// given, so where it listens is `arrange`'s to say; the admin interface takes a free port.
+    pub fn launched(arrange: impl FnOnce(&mut Command)) -> Larder {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut command = serve(&directory);
+        arrange(&mut command);
+        Larder::run(directory, &command)
+    }
+
     fn start(directory: TempDir, arguments: &[&str]) -> Larder {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
-        command.arg("serve").args(arguments);
-        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-        // What the environment of whoever runs the tests says must not matter.
-        command.env_remove("PORT").env_remove("RUST_LOG").current_dir(directory.path());
-        let process = Process::start("larder", &command);
+        let mut command = serve(&directory);
+        command.args(arguments).args(["--listen", "127.0.0.1:0"]);
+        Larder::run(directory, &command)
+    }
+
+    fn run(directory: TempDir, command: &Command) -> Larder {
+        let process = Process::start("larder", command);
         let public =
             process.wait_for_line("`listening on http://…`", |line| bound(line, "listening on http://"));
         let admin = process.wait_for_line("`admin on http://…`", |line| bound(line, "admin on http://"));
@@ -119,7 +129,21 @@ impl Asks for Larder {
     }
 }
 
+/// The command before anything that one story needs.
+pub fn serve(directory: &TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.args(["serve", "--admin", "127.0.0.1:0"]).current_dir(directory.path());
+    // What the environment of whoever runs the tests says must not matter.
+    command.env_remove("PORT").env_remove("RUST_LOG");
+    command
+}
+
 fn bound(line: &str, before: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once(before)?;
-    rest.split(|character: char| character.is_whitespace() || character == '/').next()?.parse().ok()
+    let word = rest.split(|character: char| character.is_whitespace() || character == '/').next()?;
+    let mut address: SocketAddr = word.parse().ok()?;
+    if address.ip().is_unspecified() {
+        address.set_ip([127, 0, 0, 1].into());
+    }
+    Some(address)
 }

@@ -12,6 +12,7 @@ mod drain;
 mod failures;
 mod flights;
 mod harness;
+mod listening;
 mod malformed;
 mod memory;
 mod operate;
