@@ -29,7 +29,16 @@ pub(super) enum Framing {
 pub(super) fn framing(headers: &HeaderMap) -> Result<Framing, Malformed> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
-        // RFC 9112 §6.1: we send no TE, so no other coding may come, and none twice.
+        // RFC 9112 §6.3 rule 4: without a final chunked, a response ends with its connection. A name that is
+        // no registered coding says nothing about the bytes: it is dropped, as all Transfer-Encoding is.
+        if codings.next().is_none()
+            && is_no_coding(coding.as_bytes())
+            && !headers.contains_key(CONTENT_LENGTH)
+        {
+            return Ok(Framing::Unframed);
+        }
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter().skip(1);
+        // §6.1: we send no TE, so no other coding may come, and none twice.
         if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
             return Err(Malformed::TransferEncoding);
         }
@@ -50,6 +59,17 @@ pub(super) fn framing(headers: &HeaderMap) -> Result<Framing, Malformed> {
         Some(length) if lengths.all(|other| other == first) => Ok(Framing::Length(length)),
         _ => Err(Malformed::ContentLength),
     }
+}
+
+/// Whether this is a single name, and none of IANA's transfer codings, in which the body would have to be
+/// decoded.
+fn is_no_coding(value: &[u8]) -> bool {
+    const CODINGS: [&[u8]; 8] =
+        [b"chunked", b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"identity", b"trailers"];
+    let name = value.trim_ascii();
+    !name.is_empty()
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric())
+        && !CODINGS.iter().any(|coding| coding.eq_ignore_ascii_case(name))
 }
 
 fn digits(text: &[u8]) -> Option<u64> {
@@ -160,6 +180,12 @@ mod tests {
             (&[("transfer-encoding", "Chunked")], Ok(Framing::Chunked)),
             (&[("transfer-encoding", "gzip, chunked")], Err(Malformed::TransferEncoding)),
             (&[("transfer-encoding", "identity")], Err(Malformed::TransferEncoding)),
+            (&[("transfer-encoding", "nonsense")], Ok(Framing::Unframed)),
+            (&[("transfer-encoding", "nonsense"), ("content-length", "5")], Err(Malformed::TransferEncoding)),
+            (
+                &[("transfer-encoding", "nonsense"), ("transfer-encoding", "chunked")],
+                Err(Malformed::TransferEncoding),
+            ),
             (
                 &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
                 Err(Malformed::TransferEncoding),

@@ -21,6 +21,8 @@ pub struct Errand {
     pub target: Bytes,
     /// The fields for the origin, without the conditions that the client set; those of `purpose` are added.
     pub fields: HeaderMap,
+    /// The request's content: empty but for QUERY.
+    pub content: Bytes,
     /// What the client's request asked of a cache.
     pub facts: RequestFacts,
     pub purpose: Purpose,

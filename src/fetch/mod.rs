@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 pub use errand::{Errand, Purpose};
 use flight::{Deserted, FlightKey, Flights, Part};
 pub use outcome::{Arrival, Fetched, Landing};
+pub use run::Times;
 
 use crate::clock::Clock;
 use crate::store::Store;

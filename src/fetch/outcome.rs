@@ -22,6 +22,9 @@ pub struct Arrival {
     pub status: StatusCode,
     /// The fields for clients, serialised, as they will be stored.
     pub lines: Bytes,
+    /// Fields of this exchange alone, serialised: `no-cache="…"` and `private="…"` bar them from being stored,
+    /// and the origin's own `Content-Range`. They go to the one who began the fetch.
+    pub once: Vec<u8>,
     pub facts: Facts,
     pub selecting: Selecting,
     /// Which part of the whole it is, where it is a 206.

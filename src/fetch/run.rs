@@ -6,12 +6,12 @@ use bytes::Bytes;
 use http::header::{
     AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::oneshot;
 
 use super::Fetch;
 use super::errand::{Errand, Purpose};
-use super::flight::Leader;
+use super::flight::{Deserted, Leader};
 use super::outcome::{Arrival, Fetched, Landing, Unshared};
 use super::pump::{self, Bounds, EndsTape, Pumped, pump};
 use super::tape::Tape;
@@ -88,6 +88,11 @@ impl Fetch {
                     return voyage.end(Landing::Failed(error), own);
                 }
             };
+            if let (&Method::HEAD, Purpose::Validate(stored)) = (&errand.method, &errand.purpose)
+                && let [base] = &stored[..]
+            {
+                self.take_in_head(&errand, base, &response, times, &birth);
+            }
             match self.weigh(&errand, response, &birth, times) {
                 Weighed::Confirmed(response) => {
                     let Times { sent, answered } = times;
@@ -104,6 +109,33 @@ impl Fetch {
                     return self.bring_home(errand, parcel, birth, times, voyage).await;
                 }
             }
+        }
+    }
+
+    /// Stores, while it is delivered, the response to a request that was passed, if it may be stored (RFC
+    /// 9110 §9.3.3: a POST's). `birth` is from before its request was sent, or from after the invalidation
+    /// that it caused itself.
+    ///
+    /// # Errors
+    /// The response itself, if it may not be stored.
+    pub async fn keep_passed(
+        self: &Arc<Self>,
+        errand: Errand,
+        response: OriginResponse,
+        birth: Birth,
+        times: Times,
+    ) -> Result<Fetched, OriginResponse> {
+        match self.judge(&errand, response, times, Vec::new()) {
+            Weighed::Storable(parcel) => {
+                let (own, mine) = oneshot::channel();
+                let voyage = Voyage { leader: None, own: Some(own) };
+                let fetch = self.clone();
+                tokio::spawn(async move { fetch.bring_home(errand, parcel, birth, times, voyage).await });
+                Ok(mine.await.unwrap_or(Fetched::Retry(Deserted::LeaderGone)))
+            }
+            Weighed::Alone(response, _) => Err(response),
+            // `judge` answers nothing else.
+            Weighed::Confirmed(_) | Weighed::AskAgain => Ok(Fetched::Retry(Deserted::LeaderGone)),
         }
     }
 
@@ -289,7 +321,12 @@ impl Fetch {
             facts,
             range: span.and_then(|_| errand.fields.get(RANGE)).map(|r| r.as_bytes().into()),
         };
-        let headers = fields::stored(&response.headers, &terms.omitted);
+        let once = of_this_exchange(&response.headers, &terms.omitted, span.is_some());
+        let mut headers = fields::stored(&response.headers, &terms.omitted);
+        if span.is_some() {
+            // Written anew for each client, by what part of the part it gets.
+            headers.remove(CONTENT_RANGE);
+        }
         let draft =
             Contents { selecting: selecting.clone(), ..self.contents(&errand, what, headers, &birth) };
         let tape = Tape::kept();
@@ -298,6 +335,7 @@ impl Fetch {
         let arrival = Arc::new(Arrival {
             status,
             lines: draft.lines.clone(),
+            once,
             facts,
             selecting,
             span,
@@ -357,7 +395,7 @@ impl Fetch {
     /// What is kept of a response: its end-to-end fields, without those that are written anew for each
     /// client, and those that only Larder reads set apart. Body and selecting values are the caller's.
     fn contents(&self, errand: &Errand, what: Kind, mut headers: HeaderMap, birth: &Birth) -> Contents {
-        for name in [&AGE, &CONTENT_LENGTH, &TRANSFER_ENCODING, &CONTENT_RANGE] {
+        for name in [&AGE, &CONTENT_LENGTH, &TRANSFER_ENCODING] {
             headers.remove(name);
         }
         if !headers.contains_key(DATE) {
@@ -419,6 +457,18 @@ struct Kind {
     status: StatusCode,
     facts: Facts,
     range: Option<Box<[u8]>>,
+}
+
+/// The lines that only the one who began the fetch gets.
+fn of_this_exchange(headers: &HeaderMap, omitted: &[HeaderName], is_part: bool) -> Vec<u8> {
+    let mut lines = FieldLines::new();
+    let range = is_part.then_some(&CONTENT_RANGE);
+    for name in omitted.iter().chain(range) {
+        for value in headers.get_all(name) {
+            lines.push(name.as_str(), value.as_bytes());
+        }
+    }
+    lines.own
 }
 
 /// What validation needs to know of stored responses.
@@ -483,8 +533,8 @@ impl Errand {
             method: self.method.clone(),
             target: self.target.clone(),
             headers,
-            body: Body::Empty,
-            length: Length::Known(0),
+            length: Length::Known(self.content.len() as u64),
+            body: if self.content.is_empty() { Body::Empty } else { Body::Full(self.content.clone()) },
             interim: self.interim.clone(),
             upgrade: false,
         }

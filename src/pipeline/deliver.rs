@@ -32,6 +32,8 @@ const CACHE_NAME: &str = "Larder";
 struct Answer<'a> {
     status: StatusCode,
     lines: &'a Bytes,
+    /// Further lines, of this exchange alone.
+    once: &'a [u8],
     facts: &'a Facts,
     /// Which part of the representation there is; `None` where its length is not known yet.
     span: Option<Span>,
@@ -134,6 +136,7 @@ impl Pipeline {
         let answer = Answer {
             status: arrival.status,
             lines: &arrival.lines,
+            once: if collapsed { &[] } else { &arrival.once },
             facts: &arrival.facts,
             span,
             source: Source::Arriving(reader, arrival.length),
@@ -318,7 +321,9 @@ impl Pipeline {
         outcome: Box<Outcome>,
     ) -> Response {
         let mut fields = self.fields(&answer, status);
+        fields.own.extend_from_slice(answer.once);
         if answer.status == StatusCode::PARTIAL_CONTENT
+            && answer.once.is_empty()
             && let Some(span) = answer.span
         {
             fields.push(CONTENT_RANGE.as_str(), span.content_range().to_value().as_bytes());
@@ -465,6 +470,7 @@ fn stored(response: &StoredResponse, age_secs: u32) -> Answer<'_> {
     Answer {
         status: response.status,
         lines: &response.lines,
+        once: &[],
         facts: &response.facts,
         span: Some(response.body.span()),
         source: Source::Stored(&response.body),

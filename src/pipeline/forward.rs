@@ -9,13 +9,14 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::lookup::{Found, Usable};
 use super::{Journey, Pipeline};
-use crate::backend::OriginRequest;
+use crate::backend::{OriginRequest, OriginResponse};
 use crate::fetch::flight::FlightKey;
-use crate::fetch::{Errand, Fetched, Purpose, Sharing};
+use crate::fetch::{Errand, Fetched, Purpose, Sharing, Times};
 use crate::message::{Body, InterimSender, Length, Response};
 use crate::semantics::request::CacheMethod;
 use crate::semantics::status::Forward;
 use crate::semantics::targeted;
+use crate::store::ledger::Birth;
 use crate::store::{Reviewed, StoredResponse};
 
 static SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
@@ -62,6 +63,7 @@ impl Pipeline {
             method: request.method.clone(),
             target: journey.admitted.target.clone(),
             fields,
+            content: journey.content.clone(),
             facts: journey.facts,
             purpose,
             interim: request.interim.clone(),
@@ -145,13 +147,39 @@ impl Pipeline {
     /// Hands a request to the origin as it is.
     pub(super) async fn pass(&self, mut journey: Journey, reason: Forward, detail: &'static str) -> Response {
         let request = self.passed_request(&mut journey, false);
+        let birth = self.store.ledger().birth();
         let sent = self.clock.now();
-        match journey.plan.backend.send(request).await {
-            Err(error) => self.deliver_failure(&journey, &error, reason, false),
-            Ok(response) => {
-                journey.note_wait(self.clock.now().since(sent));
-                self.invalidate_by(&journey, &response);
-                self.deliver_passed(&journey, response, reason, detail)
+        let response = match journey.plan.backend.send(request).await {
+            Err(error) => return self.deliver_failure(&journey, &error, reason, false),
+            Ok(response) => response,
+        };
+        let times = Times { sent, answered: self.clock.now() };
+        journey.note_wait(times.answered.since(sent));
+        let birth = self.invalidate_by(&journey, &response, birth);
+        match self.keep_passed(&journey, response, birth, times).await {
+            Ok(Fetched::Arriving { arrival, reader, .. }) => {
+                self.deliver_arriving(&journey, arrival, reader, reason, false)
+            }
+            Ok(_) => self.refuse_only_if_cached(&journey),
+            Err(response) => self.deliver_passed(&journey, response, reason, detail),
+        }
+    }
+
+    /// The response to a POST may be of use for later GETs (RFC 9110 §9.3.3).
+    fn keep_passed(
+        &self,
+        journey: &Journey,
+        response: OriginResponse,
+        birth: Option<Birth>,
+        times: Times,
+    ) -> impl Future<Output = Result<Fetched, OriginResponse>> + Send + use<> {
+        let wanted = birth.filter(|_| journey.facts.method == CacheMethod::Post && !journey.plan.passes);
+        let errand = wanted.as_ref().map(|_| self.errand(journey, Purpose::Fill));
+        let fetch = self.fetch.clone();
+        async move {
+            match (errand, wanted) {
+                (Some(errand), Some(birth)) => fetch.keep_passed(errand, response, birth, times).await,
+                _ => Err(response),
             }
         }
     }

@@ -2,20 +2,32 @@
 
 use super::{Journey, Pipeline};
 use crate::backend::OriginResponse;
+use crate::metrics::{PurgeKind, PurgeMode};
 use crate::semantics::invalidation;
 use crate::semantics::key::Uri;
-use crate::store::ledger::{Invalidation, Selector};
+use crate::store::ledger::{Birth, Invalidation, Selector};
 use crate::store::tags::TagDigest;
 
 impl Pipeline {
     /// Invalidates what the response to an unsafe method says is no longer good: its target, what
     /// `Location` and `Content-Location` name of the same origin, and cache groups (RFC 9875 §3).
-    pub(super) fn invalidate_by(&self, journey: &Journey, response: &OriginResponse) {
+    ///
+    /// Answers a birth from which the response itself may be stored: it must not fall by the invalidation
+    /// that it caused, and must fall by any other that came since `birth`. `None` where the two cannot be
+    /// told apart.
+    pub(super) fn invalidate_by(
+        &self,
+        journey: &Journey,
+        response: &OriginResponse,
+        birth: Birth,
+    ) -> Option<Birth> {
         let invalid =
             invalidation::by_response(&journey.facts, &journey.uri(), response.status, &response.headers);
         if invalid.is_empty() {
-            return;
+            return Some(birth);
         }
+        let ledger = self.store.ledger();
+        let head = ledger.head();
         let rule = &journey.plan.query;
         let urls = invalid.uris.iter().filter_map(|uri| Uri::parse(uri)).map(|uri| {
             let (_, host) = uri.origin();
@@ -24,7 +36,13 @@ impl Pipeline {
         let own = std::iter::once(Selector::Key(journey.key.0));
         let origin = format!("http://{}", journey.admitted.host);
         let groups = invalid.groups.iter().map(|group| Selector::Tag(TagDigest::of_group(&origin, group)));
-        let entries = own.chain(urls).chain(groups).map(Invalidation::hard);
-        self.store.ledger().append_all(entries, journey.now());
+        let entries: Vec<_> = own.chain(urls).chain(groups).map(Invalidation::hard).collect();
+        let count = entries.len() as u64;
+        let last = ledger.append_all(entries, journey.now());
+        self.events.purged(PurgeKind::UnsafeMethod, PurgeMode::Hard, last.get());
+        self.purged.notify_one();
+        let after = ledger.birth();
+        let nothing_else = birth.born() == head && after.born() == last && last.get() == head.get() + count;
+        nothing_else.then_some(after)
     }
 }

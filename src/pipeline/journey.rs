@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONNECTION, MAX_FORWARDS, UPGRADE, VIA};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, MAX_FORWARDS, UPGRADE, VIA,
+};
 use http::{HeaderMap, Method, StatusCode};
+use http_body_util::BodyExt;
 
 use super::{Pipeline, RoutePlan};
 use crate::clock::Moment;
@@ -13,7 +16,7 @@ use crate::fetch::Fetched;
 use crate::front::Admitted;
 use crate::front::outbound::Identity;
 use crate::front::page::{page, plain};
-use crate::message::{CacheResult, Outcome, Request, RequestId, Response};
+use crate::message::{BodyError, CacheResult, Length, Outcome, Request, RequestId, Response};
 use crate::semantics::RequestFacts;
 use crate::semantics::facts::Facts;
 use crate::semantics::reuse::{self, Reuse, Unusable};
@@ -24,6 +27,17 @@ use crate::store::{Key, Place};
 /// So many times the same pseudonym in `Via` is a loop, and not a chain of tiers.
 const VIA_MAX: usize = 8;
 
+/// The content of a QUERY is read ahead up to so many bytes; a larger one is passed.
+const QUERY_CONTENT_MAX: u64 = 64 * 1024;
+
+/// Why the content of a QUERY was not read.
+pub enum QueryUnread {
+    /// It is larger than what is read ahead, or does not say how large it is.
+    TooLarge,
+    /// It did not arrive whole.
+    Broken(BodyError),
+}
+
 /// One request under way.
 pub struct Journey {
     pub admitted: Box<Admitted>,
@@ -31,6 +45,8 @@ pub struct Journey {
     pub plan: Arc<RoutePlan>,
     pub key: Key,
     pub id: RequestId,
+    /// The content of a QUERY, which is part of its key.
+    pub content: Bytes,
     /// From the request being sent to the origin until its head came, once it did.
     origin_wait: Option<Duration>,
     /// The fields that a response for the same key turned out to vary by.
@@ -45,7 +61,32 @@ impl Pipeline {
         let routing = self.routing.load();
         let plan = routing.select(&admitted.host, admitted.path(), &request.method).clone();
         let key = Key(self.keys.key(&admitted.host, &admitted.target, &plan.query));
-        Journey { admitted, facts, plan, key, id, origin_wait: None, variant: None }
+        Journey { admitted, facts, plan, key, id, content: Bytes::new(), origin_wait: None, variant: None }
+    }
+
+    /// Reads the content of a QUERY, and makes it part of the key. One that is too large to read ahead is
+    /// left where it is: the request is passed.
+    pub(super) async fn read_query(&self, journey: &mut Journey) -> Result<(), QueryUnread> {
+        let request = &mut journey.admitted.request;
+        match request.length {
+            Length::Known(length) if length <= QUERY_CONTENT_MAX => {}
+            _ => return Err(QueryUnread::TooLarge),
+        }
+        let body = std::mem::take(&mut request.body);
+        journey.content = body.collect().await.map_err(QueryUnread::Broken)?.to_bytes();
+        let metadata = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE].map(|name| {
+            journey.headers().get(name).map(|value| value.as_bytes()).unwrap_or_default().to_vec()
+        });
+        let metadata = metadata.each_ref().map(|value| &value[..]);
+        let admitted = &journey.admitted;
+        journey.key = Key(self.keys.query_key(
+            &admitted.host,
+            &admitted.target,
+            &journey.plan.query,
+            &metadata,
+            &journey.content,
+        ));
+        Ok(())
     }
 
     /// `OPTIONS *` and its like: about this server, and there is little to say.

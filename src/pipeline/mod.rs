@@ -30,9 +30,11 @@ use http::StatusCode;
 use tokio::sync::Notify;
 
 pub use journey::Journey;
+use journey::QueryUnread;
 pub use purging::PublicPurging;
 pub use routing::{RoutePlan, Routing};
 
+use crate::backend::OriginError;
 use crate::clock::Clock;
 use crate::fetch::{Fetch, Fetched, Sharing};
 use crate::front::outbound::Identity;
@@ -40,6 +42,7 @@ use crate::front::page::page;
 use crate::front::{Admission, admit};
 use crate::message::{CacheResult, Outcome, Peer, Request, RequestId, Response};
 use crate::metrics::Events;
+use crate::semantics::request::CacheMethod;
 use crate::semantics::reuse::Unusable;
 use crate::semantics::staleness::Failure;
 use crate::semantics::status::{CacheStatus, Forward};
@@ -134,8 +137,18 @@ impl Pipeline {
             Admission::Server(request) => return self.answer_for_server(request, id),
             Admission::Connect(request) => return self.refuse_connect(request, id),
         };
-        let journey = self.begin(admitted, id);
+        let mut journey = self.begin(admitted, id);
         match self.route(&journey) {
+            Way::LookUp if journey.facts.method == CacheMethod::Query => match self
+                .read_query(&mut journey)
+                .await
+            {
+                Ok(()) => self.answer_from_cache(journey).await,
+                Err(QueryUnread::TooLarge) => self.pass(journey, Forward::Bypass, "query-too-large").await,
+                Err(QueryUnread::Broken(error)) => {
+                    self.deliver_failure(&journey, &OriginError::RequestBody(error), Forward::Method, false)
+                }
+            },
             Way::LookUp => self.answer_from_cache(journey).await,
             Way::Pass(reason, detail) => self.pass(journey, reason, detail).await,
             Way::Tunnel => self.tunnel(journey).await,

@@ -182,11 +182,10 @@ impl Facts {
         self.freshness_lifetime() > self.current_age(now)
     }
 
-    /// How long it is fresh still, in whole seconds; negative once it is stale. The `ttl` of RFC 9211 §2.4.
+    /// How long it is fresh still, in whole seconds; negative once it is stale. The `ttl` of RFC 9211 §2.4:
+    /// with `Age` it adds up to the lifetime.
     pub fn ttl_secs(&self, now: Moment) -> i64 {
-        let lifetime = i64::from(self.freshness_lifetime_secs) * 1000;
-        let age = i64::try_from(self.current_age(now).as_millis()).unwrap_or(i64::MAX / 2);
-        (lifetime - age).div_euclid(1000)
+        i64::from(self.freshness_lifetime_secs) - i64::from(self.age_secs(now))
     }
 
     /// For how long it has been stale at `now`; zero while it is fresh.
