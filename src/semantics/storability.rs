@@ -82,6 +82,8 @@ pub enum NotStored {
     VaryTooMany,
     /// `Vary` is not a list of field names.
     VaryInvalid,
+    /// A 304 or HEAD changed the `Vary` of the stored response, whose selecting values are no longer known.
+    VaryChanged,
     /// A 206 that is not one well-formed range of bytes.
     PartialUnusable,
     /// Nothing in it makes it cacheable: no explicit lifetime, no `public`, no heuristically cacheable status.
@@ -96,7 +98,7 @@ pub enum NotStored {
 
 impl NotStored {
     /// All reasons, for metrics that are declared once.
-    pub const ALL: [NotStored; 21] = [
+    pub const ALL: [NotStored; 22] = [
         NotStored::Method,
         NotStored::Head,
         NotStored::PostNotReusable,
@@ -113,6 +115,7 @@ impl NotStored {
         NotStored::VaryAny,
         NotStored::VaryTooMany,
         NotStored::VaryInvalid,
+        NotStored::VaryChanged,
         NotStored::PartialUnusable,
         NotStored::NotCacheable,
         NotStored::NeitherFreshNorValidatable,
@@ -139,6 +142,7 @@ impl NotStored {
             NotStored::VaryAny => "vary-any",
             NotStored::VaryTooMany => "vary-too-many",
             NotStored::VaryInvalid => "vary-invalid",
+            NotStored::VaryChanged => "vary-changed",
             NotStored::PartialUnusable => "partial-unusable",
             NotStored::NotCacheable => "not-cacheable",
             NotStored::NeitherFreshNorValidatable => "neither-fresh-nor-validatable",
@@ -265,12 +269,15 @@ fn check_directives(
     if request.facts.directives(policy).no_store {
         return Err(NotStored::RequestNoStore);
     }
-    // §3.5
-    let shared = directives.must_revalidate || directives.public || directives.s_maxage.is_some();
-    if request.facts.authorization && !shared {
+    if request.facts.authorization && !allows_sharing(directives) {
         return Err(NotStored::Authorization);
     }
     Ok(())
+}
+
+/// Whether a directive lets a shared cache use a response to a request with `Authorization` (§3.5).
+pub(super) fn allows_sharing(directives: &ResponseDirectives) -> bool {
+    directives.must_revalidate || directives.public || directives.s_maxage.is_some()
 }
 
 fn check_method(
@@ -300,19 +307,10 @@ fn check_cookies(
     lifetime: Lifetime,
     policy: &Policy,
 ) -> Result<(), NotStored> {
-    if headers.contains_key(header::SET_COOKIE) && !is_omitted(&governing.directives, &header::SET_COOKIE) {
-        let directives = &governing.directives;
-        let shared = directives.public
-            || directives.s_maxage.is_some()
-            || (governing.source.is_targeted() && directives.max_age.is_some());
-        let allowed = match policy.set_cookie {
-            SetCookie::Never => false,
-            SetCookie::WhenShared => shared,
-            SetCookie::Standard => true,
-        };
-        if !allowed {
-            return Err(NotStored::SetCookie);
-        }
+    let sets_cookie =
+        headers.contains_key(header::SET_COOKIE) && !is_omitted(&governing.directives, &header::SET_COOKIE);
+    if sets_cookie && !may_keep_set_cookie(governing, policy) {
+        return Err(NotStored::SetCookie);
     }
     let allowed = match policy.cookies {
         _ if !request.cookie => true,
@@ -321,6 +319,20 @@ fn check_cookies(
         Cookies::Standard => true,
     };
     if allowed { Ok(()) } else { Err(NotStored::Cookie) }
+}
+
+/// Whether a `Set-Cookie` may be stored, and so be sent to others than the client it was for.
+pub(super) fn may_keep_set_cookie(governing: &Governing, policy: &Policy) -> bool {
+    let directives = &governing.directives;
+    match policy.set_cookie {
+        SetCookie::Never => false,
+        SetCookie::WhenShared => {
+            directives.public
+                || directives.s_maxage.is_some()
+                || (governing.source.is_targeted() && directives.max_age.is_some())
+        }
+        SetCookie::Standard => true,
+    }
 }
 
 /// Whether somebody answers for the lifetime: the response or the operator. A response without lifetime is

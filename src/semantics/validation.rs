@@ -10,7 +10,8 @@ use super::etag::EntityTag;
 use super::facts::Bit;
 use super::freshness::{self, Exchange};
 use super::policy::Contradicting304;
-use super::{Facts, Policy, fields, storability, targeted};
+use super::variant::Vary;
+use super::{Facts, NotStored, Policy, RequestFacts, fields, storability, targeted};
 
 /// What validation needs of one stored response: the raw values of its validators.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -185,9 +186,21 @@ pub struct Freshened {
     /// storage but that this very 304 validated.
     pub fields_now: HeaderMap,
     pub facts: Facts,
-    /// The response may not be kept any longer: the 304 says `no-store` or `private`. It may be used for the
-    /// request at hand.
-    pub evict: Option<super::NotStored>,
+    /// The response may not be kept any longer: the 304 says `no-store` or `private`, or changes `Vary`. It
+    /// may be used for the request at hand.
+    pub evict: Option<NotStored>,
+    /// A directive lets a shared cache keep what answers a request with `Authorization` (RFC 9111 §3.5).
+    pub shared: bool,
+}
+
+impl Freshened {
+    /// Why what became of the stored response may not be kept, where that is so, if the 304 (or HEAD) answered
+    /// `request`: as [`Freshened::evict`], and §3.5 for a request with `Authorization`. In the latter case the
+    /// response may stay as it was before.
+    pub fn not_kept(&self, request: &RequestFacts) -> Option<NotStored> {
+        let authorized = request.authorization && !self.shared;
+        self.evict.or(authorized.then_some(NotStored::Authorization))
+    }
 }
 
 /// Takes a 304 for `facts`' response in (RFC 9111 §4.3.4, §3.2): its fields replace the stored ones, except
@@ -218,18 +231,35 @@ pub fn freshen(
     for bit in [Bit::Partial, Bit::FromPost, Bit::Authorized] {
         new.bits.set(bit, facts.has(bit));
     }
-    let evict = if governing.directives.no_store && !governing.directives.must_understand {
-        Some(super::NotStored::NoStore)
-    } else if governing.directives.private.is_whole() {
-        Some(super::NotStored::Private)
-    } else {
-        None
-    };
+    let shared = storability::allows_sharing(&governing.directives);
+    let evict = evicts(&governing, stored, &merged)
+        .or((facts.has(Bit::Authorized) && !shared).then_some(NotStored::Authorization));
+    // A cookie that this 304 sets is for the client that asked, as one in a 200 would be.
+    if !storability::may_keep_set_cookie(&governing, policy) && not_modified.contains_key(header::SET_COOKIE)
+    {
+        omitted.push(header::SET_COOKIE);
+    }
     let mut stripped = merged.clone();
     for name in &omitted {
         stripped.remove(name);
     }
-    Freshened { fields: stripped, fields_now: merged, facts: new, evict }
+    Freshened { fields: stripped, fields_now: merged, facts: new, evict, shared }
+}
+
+/// Why a stored response must go because of what a 304 made of its fields.
+fn evicts(governing: &targeted::Governing, stored: &HeaderMap, merged: &HeaderMap) -> Option<NotStored> {
+    if governing.directives.no_store && !governing.directives.must_understand {
+        return Some(NotStored::NoStore);
+    }
+    if governing.directives.private.is_whole() {
+        return Some(NotStored::Private);
+    }
+    match (Vary::read(stored), Vary::read(merged)) {
+        (_, Ok(vary)) if vary.is_any() => Some(NotStored::VaryAny),
+        (Ok(old), Ok(new)) if old == new => None,
+        (_, Err(_)) => Some(NotStored::VaryInvalid),
+        _ => Some(NotStored::VaryChanged),
+    }
 }
 
 /// What a response to HEAD does to a stored response that the same request could have chosen

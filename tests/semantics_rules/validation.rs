@@ -1,0 +1,311 @@
+//! Validation (RFC 9111 §4.3): what is asked, which stored response a 304 is about, and what it changes.
+
+use http::{HeaderMap, StatusCode};
+use larder::semantics::facts::Bit;
+use larder::semantics::policy::{Contradicting304, Policy};
+use larder::semantics::validation::{
+    Conditions, HeadEffect, NotSelected, Selected, Stored, freshen, head_effect, select,
+};
+use larder::semantics::{NotStored, RequestFacts, fields};
+use proptest::prelude::*;
+
+use crate::support::{START, at, fields_of, instant, judge, stored};
+
+fn with(entity_tag: &'static str, last_modified: &'static str, date: u64) -> Stored<'static> {
+    Stored {
+        entity_tag: (!entity_tag.is_empty()).then_some(entity_tag.as_bytes()),
+        last_modified: (!last_modified.is_empty()).then_some(last_modified.as_bytes()),
+        date: at(date),
+        partial: false,
+    }
+}
+
+const MONDAY: &str = "Mon, 06 Jul 2026 08:00:00 GMT";
+const TUESDAY: &str = "Tue, 07 Jul 2026 08:00:00 GMT";
+
+#[test]
+fn all_entity_tags_are_sent_and_the_date_of_a_single_response() {
+    let of = |stored: &[Stored<'_>]| {
+        let conditions = Conditions::of(stored);
+        let text = |value: Option<http::HeaderValue>| value.map(|v| v.to_str().unwrap().to_owned());
+        (text(conditions.if_none_match), text(conditions.if_modified_since))
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(of(&[]), (None, None));
+    assert_eq!(of(&[with("\"a\"", "", 0)]), (some("\"a\""), None));
+    assert_eq!(of(&[with("W/\"a\"", MONDAY, 0)]), (some("W/\"a\""), some(MONDAY)));
+    assert_eq!(of(&[with("", MONDAY, 0)]), (None, some(MONDAY)));
+    assert_eq!(of(&[with("", "yesterday", 0)]), (None, None));
+    assert_eq!(of(&[with("\"broken", "", 0)]), (None, None));
+    let three = [with("\"a\"", MONDAY, 0), with("\"b\"", MONDAY, 0), with("\"a\"", "", 0)];
+    assert_eq!(of(&three), (some("\"a\", \"b\""), None));
+    let partial = Stored { partial: true, ..with("\"p\"", MONDAY, 0) };
+    assert_eq!(of(&[partial]), (None, None), "a part's tag would vouch for the whole");
+}
+
+#[test]
+fn our_conditions_replace_the_clients_own() {
+    let mut request = fields_of(&[
+        ("if-none-match", "\"client\""),
+        ("if-modified-since", "@0"),
+        ("if-match", "*"),
+        ("if-unmodified-since", "@0"),
+        ("if-range", "\"x\""),
+        ("range", "bytes=0-1"),
+        ("accept", "*/*"),
+    ]);
+    Conditions::of(&[with("\"a\"", "", 0)]).apply(&mut request);
+    assert_eq!(request, fields_of(&[("accept", "*/*"), ("if-none-match", "\"a\"")]));
+}
+
+#[test]
+fn a_304_selects_by_strong_tag_then_weak_then_the_only_one() {
+    let policy = Policy::default();
+    let of = |stored: &[Stored<'_>], fields: &[(&str, &str)]| select(stored, &fields_of(fields), &policy);
+    let (a, b) = (with("\"a\"", MONDAY, 1), with("\"b\"", TUESDAY, 2));
+    let foreign = Selected::None(NotSelected::ForeignEntityTag);
+    assert_eq!(of(&[], &[]), Selected::None(NotSelected::NothingStored));
+    assert_eq!(of(&[a, b], &[("etag", "\"a\"")]), Selected::At(0));
+    assert_eq!(of(&[a, b], &[("etag", "\"b\"")]), Selected::At(1));
+    assert_eq!(of(&[a, b], &[("etag", "\"c\"")]), foreign);
+    assert_eq!(of(&[a], &[("etag", "\"c\"")]), foreign);
+    assert_eq!(of(&[with("", MONDAY, 0)], &[("etag", "\"c\"")]), foreign);
+    assert_eq!(of(&[a, b], &[("etag", "W/\"a\"")]), Selected::At(0));
+    let weak = with("W/\"a\"", "", 9);
+    assert_eq!(of(&[weak, a], &[("etag", "\"a\"")]), Selected::At(1), "the strong one, though older");
+    assert_eq!(of(&[a, weak], &[("etag", "W/\"a\"")]), Selected::At(1), "of weak ones the most recent");
+    assert_eq!(of(&[weak], &[("etag", "\"a\"")]), Selected::At(0));
+    assert_eq!(of(&[a, b], &[("last-modified", TUESDAY)]), Selected::At(1));
+    let other_date = Selected::None(NotSelected::ForeignLastModified);
+    assert_eq!(of(&[a, b], &[("last-modified", "Wed, 08 Jul 2026 08:00:00 GMT")]), other_date);
+    assert_eq!(of(&[with("", MONDAY, 0)], &[("last-modified", TUESDAY)]), other_date);
+    assert_eq!(of(&[a], &[("last-modified", TUESDAY)]), Selected::At(0), "the tag was confirmed");
+    assert_eq!(of(&[a], &[]), Selected::At(0));
+    assert_eq!(of(&[a, b], &[]), Selected::None(NotSelected::Ambiguous));
+}
+
+#[test]
+fn a_304_that_contradicts_the_only_tag_sent_may_be_taken_to_confirm_it() {
+    let policy = Policy { contradicting_304: Contradicting304::KeepStored, ..Policy::default() };
+    let not_modified = fields_of(&[("etag", "\"c\"")]);
+    let (a, b) = (with("\"a\"", "", 0), with("\"b\"", "", 0));
+    assert_eq!(select(&[a], &not_modified, &policy), Selected::At(0));
+    let foreign = Selected::None(NotSelected::ForeignEntityTag);
+    assert_eq!(select(&[a, b], &not_modified, &policy), foreign);
+    assert_eq!(select(&[with("", MONDAY, 0)], &not_modified, &policy), foreign);
+}
+
+fn freshened(
+    old: &[(&str, &str)],
+    newer: &[(&str, &str)],
+    secs: u64,
+) -> larder::semantics::validation::Freshened {
+    let terms = judge(&[], 200, old, &Policy::default()).unwrap();
+    let kept = fields::stored(&fields_of(old), &terms.omitted);
+    freshen(&terms.facts, &kept, &fields_of(newer), instant(at(secs)), &Policy::default())
+}
+
+#[test]
+fn a_304_replaces_stored_fields_and_keeps_those_it_omits() {
+    let old = [
+        ("cache-control", "max-age=60, public"),
+        ("etag", "\"a\""),
+        ("date", "@0"),
+        ("test", "A"),
+        ("kept", "A"),
+        ("set-cookie", "a=1"),
+        ("set-cookie", "b=1"),
+        ("content-type", "text/plain"),
+    ];
+    let newer = [
+        ("date", "@100"),
+        ("test", "B"),
+        ("set-cookie", "c=1"),
+        ("content-type", "text/plain;charset=utf-8"),
+        ("added", "B"),
+        ("connection", "dropped"),
+        ("dropped", "B"),
+        ("keep-alive", "5"),
+    ];
+    let got = freshened(&old, &newer, 100);
+    let want = fields_of(&[
+        ("cache-control", "max-age=60, public"),
+        ("etag", "\"a\""),
+        ("date", "@100"),
+        ("test", "B"),
+        ("kept", "A"),
+        ("set-cookie", "c=1"),
+        ("content-type", "text/plain;charset=utf-8"),
+        ("added", "B"),
+    ]);
+    assert_eq!(got.fields, want);
+    assert_eq!(got.fields_now, want);
+    assert!(got.facts.is_fresh(at(159)) && !got.facts.is_fresh(at(160)));
+    assert_eq!(got.evict, None);
+}
+
+#[test]
+fn a_304_never_changes_what_describes_the_stored_bytes() {
+    let described = [
+        ("content-length", "5", "10"),
+        ("content-encoding", "gzip", "br"),
+        ("content-range", "bytes 0-4/5", "bytes 0-9/10"),
+        ("content-md5", "A", "B"),
+        ("content-digest", "a=:A:", "a=:B:"),
+        ("repr-digest", "a=:A:", "a=:B:"),
+        ("digest", "A", "B"),
+        ("etag", "\"a\"", "\"b\""),
+    ];
+    for (name, first, second) in described {
+        let old = [("cache-control", "max-age=60"), ("last-modified", MONDAY), (name, first)];
+        let got = freshened(&old, &[(name, second)], 100);
+        assert_eq!(got.fields[name], first, "{name}");
+    }
+    for (name, first, _) in &described[..3] {
+        let got = freshened(&[("cache-control", "max-age=60"), ("etag", "\"a\"")], &[(name, first)], 100);
+        assert!(!got.fields.contains_key(*name), "{name} is not added either");
+    }
+}
+
+#[test]
+fn freshness_after_a_validation_is_reckoned_from_the_304() {
+    let policy = Policy::default();
+    let old = [("cache-control", "max-age=60"), ("etag", "\"a\""), ("age", "50"), ("date", "@-50")];
+    let got = freshened(&old, &[], 100);
+    assert_eq!(got.facts.age_secs(at(100)), 0, "the old Age and Date are of another time");
+    assert_eq!(got.facts.date, at(100));
+    assert_eq!(got.fields["date"], fields_of(&[("date", "@100")])["date"]);
+    let got = freshened(&old, &[("cache-control", "max-age=5"), ("age", "2"), ("date", "@98")], 100);
+    assert_eq!((got.facts.age_secs(at(100)), got.facts.ttl_secs(at(100))), (2, 3));
+    let got = freshened(&[("expires", "@60"), ("date", "@0"), ("etag", "\"a\"")], &[], 100);
+    assert!(!got.facts.is_fresh(at(100)), "an Expires that is over stays over");
+    let mut invalid = stored(&old, &policy);
+    invalid.bits.set(Bit::Invalid, true);
+    let got = freshen(&invalid, &fields_of(&old), &HeaderMap::new(), instant(at(100)), &policy);
+    assert!(!got.facts.has(Bit::Invalid), "validated is valid");
+}
+
+#[test]
+fn a_304_that_forbids_storing_evicts() {
+    let old = [("cache-control", "max-age=60"), ("etag", "\"a\"")];
+    assert_eq!(freshened(&old, &[("cache-control", "no-store")], 9).evict, Some(NotStored::NoStore));
+    assert_eq!(freshened(&old, &[("cache-control", "private")], 9).evict, Some(NotStored::Private));
+    assert_eq!(freshened(&old, &[("cache-control", "no-cache")], 9).evict, None);
+}
+
+#[test]
+fn a_304_that_changes_vary_evicts() {
+    let old = [("cache-control", "max-age=60"), ("etag", "\"a\""), ("vary", "a, b")];
+    assert_eq!(freshened(&old, &[("vary", "B, A")], 9).evict, None);
+    assert_eq!(freshened(&old, &[("vary", "a")], 9).evict, Some(NotStored::VaryChanged));
+    assert_eq!(freshened(&old, &[("vary", "a, *")], 9).evict, Some(NotStored::VaryAny));
+    assert_eq!(freshened(&old, &[("vary", "a b")], 9).evict, Some(NotStored::VaryInvalid));
+}
+
+#[test]
+fn a_cookie_that_a_304_sets_is_for_its_client_alone() {
+    let old = [("cache-control", "max-age=60"), ("etag", "\"a\"")];
+    let got = freshened(&old, &[("set-cookie", "session=1")], 9);
+    assert_eq!(got.fields_now["set-cookie"], "session=1");
+    assert!(!got.fields.contains_key("set-cookie"));
+    let got = freshened(&old, &[("set-cookie", "a=1"), ("cache-control", "public, max-age=60")], 9);
+    assert_eq!(got.fields["set-cookie"], "a=1");
+}
+
+#[test]
+fn a_304_to_an_authorized_request_updates_only_what_may_be_shared() {
+    let asked = RequestFacts::read(&http::Method::GET, &fields_of(&[("authorization", "x")]));
+    let anonymous = RequestFacts::default();
+    let old = [("cache-control", "max-age=60"), ("etag", "\"a\"")];
+    let got = freshened(&old, &[], 9);
+    assert_eq!(got.not_kept(&asked), Some(NotStored::Authorization));
+    assert_eq!(got.not_kept(&anonymous), None);
+    let got = freshened(&old, &[("cache-control", "max-age=60, public")], 9);
+    assert_eq!(got.not_kept(&asked), None);
+    let public = [("cache-control", "max-age=60, public"), ("etag", "\"a\"")];
+    let terms = judge(&[("authorization", "x")], 200, &public, &Policy::default()).unwrap();
+    let newer = fields_of(&[("cache-control", "max-age=60")]);
+    let got = freshen(&terms.facts, &fields_of(&public), &newer, instant(at(9)), &Policy::default());
+    assert_eq!(got.evict, Some(NotStored::Authorization), "what was stored by leave of `public`");
+}
+
+#[test]
+fn fields_that_no_cache_names_are_sent_when_validated_and_not_kept() {
+    let old = [("cache-control", "max-age=60, no-cache=\"a\""), ("etag", "\"a\""), ("a", "1"), ("b", "1")];
+    let got = freshened(&old, &[("a", "2")], 9);
+    assert_eq!(got.fields_now["a"], "2");
+    assert!(!got.fields.contains_key("a") && got.fields["b"] == "1");
+}
+
+#[test]
+fn a_head_freshens_what_it_agrees_with_and_invalidates_the_rest() {
+    let old = [("cache-control", "max-age=60"), ("etag", "\"a\""), ("last-modified", MONDAY)];
+    let facts = stored(&old, &Policy::default());
+    let effect = |status, head: &[(&str, &str)]| {
+        let status = StatusCode::from_u16(status).unwrap();
+        head_effect(&facts, &fields_of(&old), Some(5), status, &fields_of(head))
+    };
+    use HeadEffect::*;
+    for (status, head, want) in [
+        (200, &[][..], Freshen),
+        (200, &[("etag", "\"a\"")], Freshen),
+        (200, &[("etag", "\"a\""), ("last-modified", MONDAY), ("content-length", "5")], Freshen),
+        (200, &[("etag", "\"b\"")], Invalidate),
+        (200, &[("last-modified", TUESDAY)], Invalidate),
+        (200, &[("etag", "\"a\""), ("content-length", "6")], Invalidate),
+        (200, &[("content-length", "x")], Freshen),
+        (404, &[], Invalidate),
+        (410, &[], Invalidate),
+        (500, &[], None),
+        (302, &[], None),
+        (304, &[], None),
+    ] {
+        assert_eq!(effect(status, head), want, "{status} {head:?}");
+    }
+    let gone = judge(&[], 404, &[("cache-control", "max-age=60")], &Policy::default()).unwrap().facts;
+    let found = head_effect(&gone, &HeaderMap::new(), Some(0), StatusCode::OK, &HeaderMap::new());
+    assert_eq!(found, Invalidate);
+}
+
+fn any_fields() -> impl Strategy<Value = Vec<(String, String)>> {
+    let name = prop::sample::select(vec![
+        "content-length",
+        "content-encoding",
+        "content-range",
+        "content-md5",
+        "etag",
+        "connection",
+        "keep-alive",
+        "transfer-encoding",
+        "x-a",
+        "x-b",
+        "cache-control",
+        "expires",
+        "vary",
+        "age",
+        "proxy-authenticate",
+    ]);
+    let value =
+        prop::sample::select(vec!["x-a", "1", "x-b, close", "max-age=5", "no-cache=\"x-a\"", "\"t\"", "0"]);
+    prop::collection::vec((name.prop_map(str::to_owned), value.prop_map(str::to_owned)), 0..8)
+}
+
+proptest! {
+    #[test]
+    fn a_304_never_changes_what_it_must_not(newer in any_fields(), secs in 0u64..1000) {
+        let newer: Vec<_> = newer.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let old = [
+            ("cache-control", "max-age=60"), ("etag", "\"a\""), ("content-length", "5"), ("content-encoding", "gzip"),
+            ("content-md5", "m"), ("x-c", "kept"),
+        ];
+        let got = freshened(&old, &newer, secs);
+        for name in ["etag", "content-length", "content-encoding", "content-md5", "x-c"] {
+            prop_assert_eq!(&got.fields[name], &fields_of(&old)[name], "{}", name);
+        }
+        for name in ["connection", "keep-alive", "transfer-encoding", "content-range", "age", "proxy-authenticate"] {
+            prop_assert!(!got.fields.contains_key(name), "{}", name);
+        }
+        prop_assert_eq!(got.facts.status, StatusCode::OK);
+        prop_assert!(got.facts.response_time == START.after(std::time::Duration::from_secs(secs)));
+    }
+}
