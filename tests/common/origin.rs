@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -110,6 +110,13 @@ struct Journal {
     changed: Condvar,
 }
 
+impl Journal {
+    /// A story that failed while it looked must not stop the threads that serve.
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 pub struct Origin {
     address: SocketAddr,
     journal: Arc<Journal>,
@@ -188,12 +195,12 @@ impl Origin {
         while heard.requests.len() < count {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "{} of {count} requests reached the origin", heard.requests.len());
-            heard = self.journal.changed.wait_timeout(heard, left).expect("the journal").0;
+            heard = self.journal.changed.wait_timeout(heard, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
-        self.journal.heard.lock().expect("the journal")
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.journal.heard()
     }
 }
 
@@ -205,10 +212,8 @@ impl Drop for Origin {
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }
-        if let Ok(heard) = self.journal.heard.lock() {
-            for stream in &heard.streams {
-                let _ = stream.shutdown(Shutdown::Both);
-            }
+        for stream in &self.heard().streams {
+            let _ = stream.shutdown(Shutdown::Both);
         }
     }
 }
@@ -218,7 +223,7 @@ fn serve(stream: TcpStream, journal: &Journal, script: &dyn Fn(&Asked, &mut Wire
     let _ = stream.set_read_timeout(Some(PATIENCE * 2));
     let _ = stream.set_write_timeout(Some(PATIENCE * 2));
     {
-        let mut heard = journal.heard.lock().expect("the journal");
+        let mut heard = journal.heard();
         heard.connections += 1;
         heard.streams.extend(stream.try_clone());
     }
@@ -226,7 +231,7 @@ fn serve(stream: TcpStream, journal: &Journal, script: &dyn Fn(&Asked, &mut Wire
     let mut arrived = Vec::new();
     while let Some(mut asked) = read_request(&mut wire.stream, &mut arrived, journal) {
         {
-            let mut heard = journal.heard.lock().expect("the journal");
+            let mut heard = journal.heard();
             asked.number = heard.requests.len() + 1;
             heard.requests.push(asked.clone());
             heard.in_flight += 1;
@@ -234,7 +239,7 @@ fn serve(stream: TcpStream, journal: &Journal, script: &dyn Fn(&Asked, &mut Wire
         }
         journal.changed.notify_all();
         let next = script(&asked, &mut wire);
-        journal.heard.lock().expect("the journal").in_flight -= 1;
+        journal.heard().in_flight -= 1;
         match next {
             Next::Keep => {}
             Next::Close => {
@@ -254,7 +259,7 @@ fn serve(stream: TcpStream, journal: &Journal, script: &dyn Fn(&Asked, &mut Wire
 /// A reset is sent when the last handle is closed: the journal's has to go first.
 fn forget(journal: &Journal, stream: &TcpStream) -> io::Result<()> {
     let peer = stream.peer_addr()?;
-    let mut heard = journal.heard.lock().expect("the journal");
+    let mut heard = journal.heard();
     heard.streams.retain(|other| other.peer_addr().map_or(true, |address| address != peer));
     Ok(())
 }
@@ -264,7 +269,7 @@ fn read_request(stream: &mut TcpStream, arrived: &mut Vec<u8>, journal: &Journal
     let mut more = |arrived: &mut Vec<u8>| -> Option<()> {
         let mut chunk = [0; 16 * 1024];
         let length = stream.read(&mut chunk).ok().filter(|length| *length > 0)?;
-        journal.heard.lock().expect("the journal").bytes += length;
+        journal.heard().bytes += length;
         arrived.extend_from_slice(&chunk[..length]);
         Some(())
     };

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The repository's top directory.
@@ -30,8 +30,22 @@ pub fn program(name: &str) -> PathBuf {
 
 #[derive(Default)]
 struct Output {
-    lines: Mutex<(Vec<String>, usize)>,
+    said: Mutex<Said>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct Said {
+    lines: Vec<String>,
+    /// Streams that may still say more.
+    open: usize,
+}
+
+impl Output {
+    /// A story that failed while it looked at the lines must still be able to show them.
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 pub struct Process {
@@ -62,7 +76,7 @@ impl Process {
         let mut child = wrapped.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
 
         let output = Arc::new(Output::default());
-        output.lines.lock().expect("lines").1 = 2;
+        output.said().open = 2;
         collect(child.stdout.take().expect("its output"), output.clone());
         collect(child.stderr.take().expect("its errors"), output.clone());
         Process { name: name.to_owned(), child, output }
@@ -74,24 +88,28 @@ impl Process {
 
     /// All it has printed so far.
     pub fn printed(&self) -> String {
-        self.output.lines.lock().expect("lines").0.join("\n")
+        self.output.said().lines.join("\n")
     }
 
     /// Waits until it prints a line from which `find` makes something.
     pub fn wait_for_line<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
-        let mut lines = self.output.lines.lock().expect("lines");
+        let mut said = self.output.said();
         loop {
-            if let Some(found) = lines.0.iter().find_map(|line| find(line)) {
+            if let Some(found) = said.lines.iter().find_map(|line| find(line)) {
                 return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let ended = lines.1 == 0;
+            let ended = said.open == 0;
             if ended || left.is_zero() {
                 let why = if ended { "ended" } else { "was waited for" };
-                panic!("{} {why} before it printed {what}; it printed:\n{}", self.name, lines.0.join("\n"));
+                panic!(
+                    "{} {why} before it printed {what}; it printed:\n{}",
+                    self.name,
+                    said.lines.join("\n")
+                );
             }
-            lines = self.output.changed.wait_timeout(lines, left).expect("lines").0;
+            said = self.output.changed.wait_timeout(said, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -144,11 +162,11 @@ fn collect(stream: impl Read + Send + 'static, output: Arc<Output>) {
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            output.lines.lock().expect("lines").0.push(text);
+            output.said().lines.push(text);
             output.changed.notify_all();
             line.clear();
         }
-        output.lines.lock().expect("lines").1 -= 1;
+        output.said().open -= 1;
         output.changed.notify_all();
     });
 }

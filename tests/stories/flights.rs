@@ -34,12 +34,17 @@ fn a_thousand_requests_for_one_page_are_one_origin_request() {
         client.wait_for(b"first half;").expect("the first half comes while the origin holds the second");
     }
     assert_eq!(origin.request_count(), 1);
+    assert_eq!(larder.metric("larder_flights", ""), 1.0);
     gate.open();
     for client in &mut crowd {
         let answer = client.answer("GET").unwrap().expect_status(200).expect_whole();
         assert_eq!(answer.text(), "first half;second half");
     }
     assert_eq!(origin.request_count(), 1);
+    let others = (CROWD - 1) as f64;
+    eventually("the others are counted as collapsed", || {
+        larder.metric("larder_collapsed_requests_total", "") == others
+    });
     larder.get("/slow").expect_hit();
 }
 

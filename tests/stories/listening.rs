@@ -24,7 +24,7 @@ fn several_addresses_and_a_unix_socket_serve_the_same_cache() {
     let origin = pages();
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("larder.sock");
-    let listen = format!("listen = [\"127.0.0.1:0\", \"127.0.0.1:0\", \"unix:{}\"]", socket.display());
+    let listen = format!("listen = [\"127.0.0.1:0\", \"127.0.0.2:0\", \"unix:{}\"]", socket.display());
     let file = directory.path().join("larder.toml");
     std::fs::write(&file, format!("{listen}\n[backend.app]\nendpoints = [\"{}\"]\n", origin.url())).unwrap();
     let larder = Larder::launched(|command| {
