@@ -5,7 +5,7 @@ use crate::backend::OriginResponse;
 use crate::metrics::{PurgeKind, PurgeMode};
 use crate::semantics::invalidation;
 use crate::semantics::key::Uri;
-use crate::store::ledger::{Birth, Invalidation, Selector};
+use crate::store::ledger::{Birth, Invalidation, Keys, Selector, Verdict};
 use crate::store::tags::TagDigest;
 
 impl Pipeline {
@@ -28,10 +28,13 @@ impl Pipeline {
         }
         let ledger = self.store.ledger();
         let head = ledger.head();
-        let rule = &journey.plan.query;
+        let place = journey.place(self.keys.page(&journey.admitted.host, &journey.admitted.target));
+        let asked = place.asked();
+        let before = matches!(ledger.judge(&asked, birth.born()), Verdict::Untouched { .. });
+        // By the rules of the route that each of them belongs to, as a request for it would be.
         let urls = invalid.uris.iter().filter_map(|uri| Uri::parse(uri)).map(|uri| {
             let (_, host) = uri.origin();
-            Selector::Key(self.keys.key(host, uri.path_and_query().as_bytes(), rule))
+            Selector::Key(self.key(host, uri.path_and_query()))
         });
         let own = std::iter::once(Selector::Key(journey.key.0));
         let origin = format!("http://{}", journey.admitted.host);
@@ -42,7 +45,8 @@ impl Pipeline {
         self.events.purged(PurgeKind::UnsafeMethod, PurgeMode::Hard, last.get());
         self.purged.notify_one();
         let after = ledger.birth();
-        let nothing_else = birth.born() == head && after.born() == last && last.get() == head.get() + count;
+        let untouched = |since| matches!(ledger.judge(&asked, since), Verdict::Untouched { .. });
+        let nothing_else = before && last.get() == head.get() + count && untouched(last);
         nothing_else.then_some(after)
     }
 }
