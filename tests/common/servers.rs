@@ -166,7 +166,8 @@ impl Server {
         }
     }
 
-    /// Ends the server and its workers, at once.
+    /// Ends the server and its workers, at once, and waits until connections are refused: the last of its
+    /// processes may outlive the first by a moment.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill();
@@ -174,6 +175,7 @@ impl Server {
         if let Address::Unix(path) = &self.client.address {
             let _ = fs::remove_file(path);
         }
+        super::eventually("nothing listens any more", || Connection::open(&self.client).is_err());
     }
 
     /// Starts it (again), at the same address, and waits until it accepts connections.

@@ -247,6 +247,25 @@ fn a_get_on_a_dead_idle_connection_is_sent_again_and_a_post_is_not() {
     assert_eq!(origin.request_count(), 4, "not again");
 }
 
+/// Some servers (uWSGI's HTTP router among them) close after an answer without having said so. What may not
+/// be sent twice must not be sent on a connection that is about to close.
+#[test]
+fn a_post_is_not_lost_to_a_connection_that_closes_without_a_word() {
+    let origin = Origin::scripted(|_, wire| {
+        let _ = wire.answer("Cache-Control: no-store\r\n", "page");
+        Next::Close
+    });
+    let larder = Larder::before(&origin.url());
+    let mut client = larder.connect();
+    for number in 0..100 {
+        client.ask_get(&format!("/{number}"));
+        client.answer("GET").unwrap().expect_status(200);
+        client.ask("POST", "/order", &[], b"one book");
+        client.answer("POST").unwrap().expect_status(200);
+    }
+    assert_eq!(origin.requests().iter().filter(|asked| asked.method == "POST").count(), 100);
+}
+
 /// On a new connection there is no such doubt: the origin is at fault.
 #[test]
 fn a_fresh_connection_that_dies_is_not_tried_again() {

@@ -201,3 +201,28 @@ fn followers_of_a_broken_body_are_told_so() {
     let next = larder.get("/page").expect_status(200).expect_whole();
     assert!(!next.is_hit() && next.text() == "whole", "{next}");
 }
+
+/// Between the end of a fetch and what it stored there is no gap through which a second one could slip.
+#[test]
+fn requests_at_the_very_end_of_a_fetch_make_no_second_one() {
+    const PAGES: usize = 500;
+    let origin = Origin::scripted(|asked, wire| wire.answer("Cache-Control: max-age=600\r\n", &asked.target));
+    let larder = Larder::before(&origin.url());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = larder.connect();
+                for number in 0..PAGES {
+                    client.ask_get(&format!("/{number}"));
+                    let answer = client.answer("GET").unwrap().expect_status(200).expect_whole();
+                    assert_eq!(answer.text(), format!("/{number}"));
+                }
+            });
+        }
+    });
+    assert_eq!(
+        origin.request_count(),
+        PAGES,
+        "one for each page, however close together they were asked for"
+    );
+}

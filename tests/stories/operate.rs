@@ -7,7 +7,8 @@ fn a_running_larder_is_healthy_and_ready() {
     let origin = Origin::scripted(|_, wire| wire.answer("", "page"));
     let larder = Larder::before(&origin.url());
     larder.admin().get("/healthz").expect_status(200);
-    larder.admin().get("/readyz").expect_status(200);
+    // It says where it listens a moment before it calls itself ready.
+    eventually("it is ready", || larder.admin().get("/readyz").status == 200);
     larder.admin().get("/nowhere").expect_status(404);
     // The operator's pages are not on the public listener: there, the path is the origin's.
     assert_eq!(larder.get("/metrics").text(), "page");
