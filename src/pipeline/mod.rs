@@ -225,6 +225,9 @@ impl Pipeline {
                     }
                     return self.deliver_own(&journey, *response, reason, forward);
                 }
+                // A connection that died under another's request says little of this one's: ask again, together
+                // with the others who waited. An origin that nobody can reach is another matter.
+                Fetched::Failed { error, collapsed: true } if turn < TURNS && !error.retriable() => {}
                 Fetched::Failed { error, collapsed } => {
                     if let Some(stale) = self.stale_instead(&journey, &found, Failure::Unreachable) {
                         return self.deliver_stale(&journey, &stale, forward, Failure::Unreachable);
