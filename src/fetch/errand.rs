@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use crate::backend::Backend;
+use crate::clock::Moment;
 use crate::message::InterimSender;
 use crate::semantics::{Policy, RequestFacts};
 use crate::store::{Place, StoredResponse};
@@ -23,6 +24,8 @@ pub struct Errand {
     pub fields: HeaderMap,
     /// The request's content: empty but for QUERY.
     pub content: Bytes,
+    /// When the request came.
+    pub asked: Moment,
     /// What the client's request asked of a cache.
     pub facts: RequestFacts,
     pub purpose: Purpose,

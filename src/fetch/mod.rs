@@ -24,8 +24,8 @@ pub use outcome::{Arrival, Fetched, Landing};
 pub use run::Times;
 
 use crate::clock::Clock;
-use crate::store::Store;
 use crate::store::ledger::{Asked, Sequence, Verdict};
+use crate::store::{Key, Store};
 
 /// The bounds of fetching.
 #[derive(Clone, Debug)]
@@ -79,6 +79,8 @@ impl Fetch {
         let Sharing::Shared(key) = sharing else { return self.alone(errand).await };
         match self.join(key, &errand) {
             Part::Alone => self.alone(errand).await,
+            // The store was asked before the flights were: a fetch may have ended in between.
+            Part::Lead(_) if self.is_there_by_now(&errand) => Fetched::LookAgain,
             Part::Lead(leader) => {
                 let (own, mine) = oneshot::channel();
                 let fetch = self.clone();
@@ -115,6 +117,19 @@ impl Fetch {
         let follower = self.flights.find(key, |born| self.is_untouched(asked, born))?;
         let landing = follower.landing(self.settings.follower_wait).await.ok()?;
         Some(landing.for_follower())
+    }
+
+    /// Whether something was stored under the errand's key since its request came, and newer than what it
+    /// is to validate.
+    fn is_there_by_now(&self, errand: &Errand) -> bool {
+        let known = match &errand.purpose {
+            Purpose::Validate(stored) => stored.iter().map(|stored| stored.facts.response_time).max(),
+            Purpose::Fill | Purpose::Complete(_) => None,
+        };
+        self.store.look_up(Key(errand.place.key)).iter().any(|reviewed| {
+            let stored = reviewed.response.facts.response_time;
+            stored >= errand.asked && known.is_none_or(|known| stored > known)
+        })
     }
 
     fn join(&self, key: FlightKey, errand: &Errand) -> Part<Landing> {

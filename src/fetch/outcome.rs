@@ -48,6 +48,8 @@ pub enum Fetched {
     Own { response: Box<OriginResponse>, reason: Unshared, sent: Moment, answered: Moment },
     /// The origin did not answer.
     Failed { error: Arc<OriginError>, collapsed: bool },
+    /// Another fetch has ended since the store was asked: what it brought is there by now.
+    LookAgain,
     /// Nothing to share: the request goes on by itself.
     Retry(Deserted),
     /// The leader's response is for the leader alone: the request goes on by itself.

@@ -64,6 +64,7 @@ impl Pipeline {
             target: journey.admitted.target.clone(),
             fields,
             content: journey.content.clone(),
+            asked: journey.now(),
             facts: journey.facts,
             purpose,
             interim: request.interim.clone(),

@@ -263,7 +263,9 @@ impl Journey {
                 Some(answered.since(*sent))
             }
             Fetched::Arriving { arrival, .. } => Some(arrival.answered.since(arrival.sent)),
-            Fetched::Failed { .. } | Fetched::Retry(_) | Fetched::Released(_) => self.origin_wait,
+            Fetched::Failed { .. } | Fetched::LookAgain | Fetched::Retry(_) | Fetched::Released(_) => {
+                self.origin_wait
+            }
         };
     }
 

@@ -234,6 +234,7 @@ impl Pipeline {
                     }
                     return self.deliver_failure(&journey, &error, forward, collapsed);
                 }
+                Fetched::LookAgain => {}
                 // What the leader got may be in the store by now, or was for the leader alone: look again,
                 // and do not wait for another one.
                 Fetched::Retry(_) | Fetched::Released(_) => turn = TURNS,
