@@ -15,7 +15,7 @@ use crate::admin::{self, AdminListener, Operations, ReadyState};
 use crate::cli::DemoArguments;
 use crate::cli::demo::{self, DemoOrigin};
 use crate::clock::Clock;
-use crate::config::{self, AdminAddress, Overrides, Settings};
+use crate::config::{self, AdminAddress, Node, Overrides, Settings};
 use crate::listener::{self, Address, BindError, Bound, DrainHandle, Listener};
 use crate::metrics::operations::OperationsLogError;
 use crate::store::Statistics;
@@ -125,6 +125,8 @@ async fn serve_and(
     let door = Arc::new(Door::new(parts.clone()));
     let serving = tokio::spawn(listener::serve(bound, door, assemble::limits(&settings), clock, signal));
     desk.enter(ReadyState::Serving);
+    let Node { name, region } = &settings.node;
+    tracing::info!(node = name.as_deref(), region = region.as_deref(), "serving");
 
     wait_for_either(&mut terminate, &mut interrupt).await;
     desk.enter(ReadyState::Draining);

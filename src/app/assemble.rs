@@ -58,11 +58,8 @@ pub(super) fn assemble(settings: &Settings, clock: Clock) -> Result<Parts, Failu
         .collect();
     let store = Store::new(store_settings(settings));
     let cache = &settings.cache;
-    let fetch_settings = FetchSettings {
-        follower_wait: cache.follower_wait,
-        window: cache.window.0,
-        ..FetchSettings::default()
-    };
+    let fetch_settings =
+        FetchSettings { follower_wait: cache.follower_wait, window: cache.window.0, flights: cache.flights };
     let fetch = Fetch::new(fetch_settings, store.clone(), clock.clone());
     let mut random = [0; 24];
     getrandom::fill(&mut random).map_err(Failure::Random)?;
@@ -76,6 +73,7 @@ pub(super) fn assemble(settings: &Settings, clock: Clock) -> Result<Parts, Failu
         events: events.clone(),
         clock,
         purging: purging(settings),
+        query_bytes: settings.limits.query_bytes.0,
         shows_cache_status: cache.cache_status == config::CacheStatus::Full,
         first_id: u64::from_le_bytes(first_id.try_into().unwrap_or_default()),
     });
@@ -308,6 +306,12 @@ pub(super) fn limits(settings: &Settings) -> Limits {
         write_idle: limits.write_timeout,
         trailers: limits.trailer_fields,
         trailer_bytes: limits.trailer_bytes.as_usize(),
-        ..Limits::default()
+        chunk_line_bytes: limits.chunk_line_bytes.as_usize(),
+        chunk_extension_bytes: limits.chunk_extension_bytes.0,
+        interims: limits.interim_responses,
+        discard_bytes: limits.discard_bytes.0,
+        linger: limits.linger_timeout,
+        drain_idle: limits.drain_idle_timeout,
+        tunnel_idle: limits.tunnel_idle_timeout,
     }
 }

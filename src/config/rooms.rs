@@ -95,6 +95,8 @@ section! {
         /// How long a request waits for the head of a response that another one is fetching already,
         /// before it asks the origin itself.
         pub follower_wait: Duration = seconds(5),
+        /// How many fetches that others may join can be under way; further requests fetch alone.
+        pub flights: usize = 100_000 => check::at_least_one,
         /// How much of a body that is not stored is held while the slowest of its readers catches up.
         pub window: Size = Size::mib(1) => |size| check::size_between(*size, Size::kib(64), Size::gib(1)),
         /// How many purges are kept apart until every stored response was judged against them. Beyond it
@@ -104,10 +106,6 @@ section! {
         pub ledger_expressions: usize = 2_000 => check::at_least_one,
         /// How many recent purges `larder purges` can show.
         pub ledger_history: usize = 1_000,
-        /// Whether `Accept-Encoding` is put in a normal form before variants are chosen by it.
-        pub normalise_accept_encoding: bool = true,
-        /// Whether `Accept-Language` is put in a normal form before variants are chosen by it.
-        pub normalise_accept_language: bool = true,
     }
 }
 
@@ -163,6 +161,9 @@ section! {
         pub drain_idle_timeout: Duration = Duration::from_millis(500),
         /// How long a tunnel (101, WebSocket) may be silent in both directions.
         pub tunnel_idle_timeout: Duration = seconds(300) => check::some_time,
+        /// The content of a QUERY request that is read ahead, since its key depends on it. A larger one is
+        /// passed to the origin.
+        pub query_bytes: Size = Size::kib(64),
         /// How many ranges one request may name; with more it gets the whole response.
         pub ranges: usize = 32 => check::at_least_one,
         /// How many times the whole response all ranges of one request may come to together; beyond that it

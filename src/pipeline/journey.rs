@@ -27,9 +27,6 @@ use crate::store::{Key, Place};
 /// So many times the same pseudonym in `Via` is a loop, and not a chain of tiers.
 const VIA_MAX: usize = 8;
 
-/// The content of a QUERY is read ahead up to so many bytes; a larger one is passed.
-const QUERY_CONTENT_MAX: u64 = 64 * 1024;
-
 /// Why the content of a QUERY was not read.
 pub enum QueryUnread {
     /// It is larger than what is read ahead, or does not say how large it is.
@@ -69,7 +66,7 @@ impl Pipeline {
     pub(super) async fn read_query(&self, journey: &mut Journey) -> Result<(), QueryUnread> {
         let request = &mut journey.admitted.request;
         match request.length {
-            Length::Known(length) if length <= QUERY_CONTENT_MAX => {}
+            Length::Known(length) if length <= self.query_bytes => {}
             _ => return Err(QueryUnread::TooLarge),
         }
         let body = std::mem::take(&mut request.body);

@@ -66,6 +66,8 @@ pub struct Pipeline {
     pub purging: PublicPurging,
     /// Whether responses carry `Cache-Status`.
     pub shows_cache_status: bool,
+    /// How much of a QUERY's content is read ahead, in bytes.
+    pub query_bytes: u64,
     /// Something was purged: whoever sweeps may give memory back.
     pub purged: Notify,
     next_id: AtomicU64,
@@ -94,6 +96,7 @@ pub struct Parts {
     pub clock: Clock,
     pub purging: PublicPurging,
     pub shows_cache_status: bool,
+    pub query_bytes: u64,
     /// Where request ids begin: a random number, so that those of two runs differ.
     pub first_id: u64,
 }
@@ -111,6 +114,7 @@ impl Pipeline {
             clock,
             purging,
             shows_cache_status,
+            query_bytes,
             first_id,
         } = parts;
         Pipeline {
@@ -123,6 +127,7 @@ impl Pipeline {
             clock,
             purging,
             shows_cache_status,
+            query_bytes,
             purged: Notify::new(),
             next_id: AtomicU64::new(first_id),
         }
