@@ -93,11 +93,6 @@ impl Chunked {
         }
     }
 
-    /// Whether the body's last byte was taken.
-    pub fn is_done(&self) -> bool {
-        matches!(self.stage, Stage::Done)
-    }
-
     fn enter(&mut self, line: SizeLine, limits: &Limits) -> Result<Stage, Refusal> {
         self.extensions += line.extension as u64;
         if self.extensions > limits.chunk_extension_bytes {
