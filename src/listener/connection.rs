@@ -481,3 +481,38 @@ fn is_blank(inbound: &[u8]) -> bool {
 fn method_of(head: &[u8]) -> Method {
     if head.trim_ascii_start().starts_with(b"HEAD ") { Method::HEAD } else { Method::GET }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Service for Nobody {
+        async fn answer(&self, _request: Request) -> Response {
+            std::future::pending().await
+        }
+
+        fn refuse(&self, _refusal: Refusal, _peer: &Peer, _received: Moment) -> Response {
+            unreachable!("nobody speaks")
+        }
+
+        fn finished(&self, _outcome: &Outcome, _sent: Sent) {}
+    }
+
+    /// Ten thousand connections at rest are ten thousand of these futures, whatever they do when awake.
+    #[test]
+    fn a_connection_at_rest_is_small() {
+        let server = Arc::new(Server {
+            service: Arc::new(Nobody),
+            limits: Limits::default(),
+            clock: Clock::system(),
+            gate: Arc::default(),
+        });
+        let place = server.gate.enter();
+        let (client, _) = tokio::io::duplex(1);
+        let (reader, writer) = tokio::io::split(client);
+        let size = std::mem::size_of_val(&serve(server, place, reader, writer, Peer::Unix));
+        assert!(size < 3 * 1024, "{size} bytes besides the service's own future");
+    }
+}

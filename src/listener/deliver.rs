@@ -93,6 +93,10 @@ where
         }
         let completion = self.write_body(intake, delimiter, response.body).await;
         if matches!(after, Delivered::Tunnel(_)) && completion == Completion::Whole {
+            // The tunnel's own report comes when it ends; those held back before it come now.
+            let own = self.unreported.pop();
+            self.report(completion);
+            self.unreported.extend(own);
             return after;
         }
         self.report(completion);

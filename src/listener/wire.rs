@@ -25,7 +25,7 @@ const BODY_READ: usize = 64 * 1024;
 /// A connection at rest keeps no more than this of each buffer.
 const KEPT_AT_REST: usize = 1024;
 /// How many pieces one vectored write takes.
-const PIECES: usize = 32;
+const PIECES: usize = 16;
 
 /// The half of a connection that is written to.
 pub trait WriteHalf: AsyncWrite + Unpin + Send + 'static {
