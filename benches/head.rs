@@ -8,7 +8,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use larder::listener::Limits;
 use larder::listener::head::{HeadScan, parse};
 
-const SMALL: &[u8] = b"GET /index.html HTTP/1.1\r\nHost: example.com\r\nUser-Agent: wrk\r\nAccept: */*\r\n\r\n";
+const SMALL: &[u8] =
+    b"GET /index.html HTTP/1.1\r\nHost: example.com\r\nUser-Agent: wrk\r\nAccept: */*\r\n\r\n";
 
 const BROWSER: &[u8] = b"GET /articles/2026/11/a-longer-path.html?page=2&sort=date HTTP/1.1\r\n\
 Host: www.example.com\r\nConnection: keep-alive\r\nCache-Control: max-age=0\r\n\

@@ -278,7 +278,7 @@ async fn big_bodies_pass_both_ways_at_once() {
         respond(&request, body, length)
     })
     .await;
-    let sent: Vec<u8> = (0..SIZE).map(|at| (at * 31 >> 7) as u8).collect();
+    let sent: Vec<u8> = (0..SIZE).map(|at| ((at * 31) >> 7) as u8).collect();
     for framing in ["Content-Length: 33554432", "Transfer-Encoding: chunked"] {
         let mut client = house.connect().await;
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{framing}\r\n\r\n");

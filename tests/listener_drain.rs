@@ -132,7 +132,7 @@ async fn a_file_that_is_no_socket_is_left_alone() {
 async fn an_address_in_use_is_named_with_the_reason() {
     let bound = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
     let taken = bound.addresses()[0].clone();
-    let error = Listener::bind(&[taken.clone()]).unwrap_err();
+    let error = Listener::bind(std::slice::from_ref(&taken)).unwrap_err();
     assert_eq!(error.address, taken);
     let shown = error.to_string();
     assert!(

@@ -3,7 +3,8 @@
 //! It has no sockets, no clock and no limits; it shows how the functions fit together, and keeps the properties
 //! of the whole (`semantics_properties.rs`) testable without a server.
 
-#![allow(dead_code)] // each test file uses a part
+// Each test file uses a part; a test says what cannot fail with unwrap.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::HashMap;
 use std::time::Duration;
