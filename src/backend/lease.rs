@@ -7,7 +7,7 @@ use super::error::OriginError;
 use super::health::Health;
 use super::link::Link;
 use super::observer::{Closed, Finish};
-use super::pool::{Endpoint, Pool};
+use super::pool::{Endpoint, Pool, Trust};
 
 /// A seat on an endpoint, with its connection once there is one.
 ///
@@ -64,9 +64,9 @@ impl Lease {
         (&self.pool, endpoint, self.link.as_deref_mut())
     }
 
-    /// Takes an idle connection, if there is one.
-    pub(super) fn reuse(&mut self) -> bool {
-        self.link = self.pool.take_idle(self.index);
+    /// Takes an idle connection, if there is one that may be trusted so far.
+    pub(super) fn reuse(&mut self, trust: Trust) -> bool {
+        self.link = self.pool.take_idle(self.index, trust);
         if self.link.is_some() {
             self.pool.observer.connection_reused(&self.pool.name, &self.endpoint().label);
         }

@@ -45,6 +45,8 @@ pub(super) struct Link {
     ended: bool,
     /// The last response was of a version that does not promise to keep connections.
     http10: bool,
+    /// How many exchanges it has been kept after.
+    pub(super) served: u32,
 }
 
 /// Why an exchange brought no response head.
@@ -93,7 +95,7 @@ impl Link {
         let gauge = Arc::new(Gauge::default());
         let wire = TokioIo::new(Wire::new(socket, Arc::clone(&gauge)));
         let (sender, driver) = protocol.handshake(wire).await?;
-        Ok(Link { sender, driver, gauge, deadline: Deadline::new(), ended: false, http10: false })
+        Ok(Link { sender, driver, gauge, deadline: Deadline::new(), ended: false, http10: false, served: 0 })
     }
 
     /// Polls the connection itself: reads, writes, and hands on what came.

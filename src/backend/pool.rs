@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::client::conn::http1::Builder;
 use parking_lot::Mutex;
@@ -56,6 +57,25 @@ struct Seat {
 struct Idle {
     link: Box<Link>,
     since: Moment,
+}
+
+/// What a request needs of a kept connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Any will do: if the origin closes it just now, the request is sent again.
+    Any,
+    /// The request cannot be sent twice. The connection must have been kept by the origin before, and have
+    /// rested for less than [`SHORT_REST`]: some origins close after an answer without saying so.
+    Proven,
+}
+
+/// Origins close idle connections after some seconds; the shortest default in use is Gunicorn's two.
+const SHORT_REST: Duration = Duration::from_secs(1);
+
+impl Trust {
+    fn covers(self, idle: &Idle, now: Moment) -> bool {
+        self == Trust::Any || (idle.link.served > 1 && now.since(idle.since) < SHORT_REST)
+    }
 }
 
 /// How one endpoint stands.
@@ -217,10 +237,16 @@ impl Pool {
         }
     }
 
-    /// An idle connection to `endpoint` that still lives.
-    pub(super) fn take_idle(&self, endpoint: usize) -> Option<Box<Link>> {
+    /// An idle connection to `endpoint` that still lives, and that `trust` may be put in.
+    pub(super) fn take_idle(&self, endpoint: usize, trust: Trust) -> Option<Box<Link>> {
         loop {
-            let idle = self.state.lock().seats[endpoint].idle.pop()?;
+            let now = self.clock.now();
+            let idle = {
+                let mut state = self.state.lock();
+                let idle = &mut state.seats[endpoint].idle;
+                let place = idle.iter().rposition(|idle| trust.covers(idle, now))?;
+                idle.remove(place)
+            };
             let mut link = idle.link;
             let old = self.clock.now().since(idle.since) >= self.settings.idle_timeout;
             if !old && link.settle() {
@@ -231,7 +257,8 @@ impl Pool {
     }
 
     /// Keeps a connection whose exchange is over.
-    pub(super) fn keep(&self, endpoint: usize, link: Box<Link>) {
+    pub(super) fn keep(&self, endpoint: usize, mut link: Box<Link>) {
+        link.served = link.served.saturating_add(1);
         let since = self.clock.now();
         let too_many = {
             let mut state = self.state.lock();

@@ -16,7 +16,7 @@ use super::incoming::Arriving;
 use super::lease::Lease;
 use super::link::{Bounds, Broken, is_bodiless};
 use super::outgoing::Outgoing;
-use super::pool::Pool;
+use super::pool::{Pool, Trust};
 use super::settings::{BackendSettings, HostPolicy};
 use super::tunnel::OriginTunnel;
 use super::wire::Gauge;
@@ -34,7 +34,8 @@ pub(super) async fn send(pool: &Arc<Pool>, request: OriginRequest) -> Result<Ori
     let mut lease = pool.acquire(&tried).await?;
     loop {
         lease.start();
-        let reused = !fresh && lease.reuse();
+        let trust = if plan.may_be_sent_twice() { Trust::Any } else { Trust::Proven };
+        let reused = !fresh && lease.reuse(trust);
         if !reused && let Err(error) = lease.connect().await {
             tried.push(lease.index());
             lease.fail(error.as_str());
