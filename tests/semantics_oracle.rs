@@ -1,7 +1,7 @@
 //! The crate `http-cache-semantics` as an independent oracle: over generated exchanges, both must say the same
 //! about reuse, or the difference must be one that a clause explains.
 
-#![allow(clippy::unwrap_used)] // in a test, what cannot fail may say so
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may say "this cannot fail"
 
 #[path = "semantics_support/mod.rs"]
 mod support;

@@ -1,5 +1,7 @@
 //! Properties of the rules as a whole: random exchanges against the one-page cache of `semantics_support`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may say "this cannot fail"
+
 #[path = "semantics_support/mod.rs"]
 mod support;
 

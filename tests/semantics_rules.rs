@@ -1,5 +1,7 @@
 //! The rules of HTTP caching as tables: one file per section of the standard.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may say "this cannot fail"
+
 #[path = "semantics_support/mod.rs"]
 mod support;
 

@@ -75,8 +75,8 @@ pub fn evaluate(
         let matches = none_match_lists(headers, validators);
         return if matches { Verdict::NotModified } else { Verdict::Proceed };
     }
-    // step 4
-    if request.if_modified_since {
+    // step 4; §13.1.3: ignored "if the request method is neither GET nor HEAD"
+    if request.if_modified_since && request.method != CacheMethod::Query {
         // §13.1.3: "A recipient MUST ignore the If-Modified-Since header field if the received field value
         // is not a valid HTTP-date [or] has more than one member".
         let Some(since) = single_date(headers, &header::IF_MODIFIED_SINCE, now) else {

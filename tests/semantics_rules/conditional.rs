@@ -93,6 +93,11 @@ fn conditions_are_evaluated_for_stored_200_and_206_and_for_safe_methods_only() {
     let asked = [("if-none-match", "\"a\"")];
     assert_eq!(verdict_of(Method::HEAD, 200, &stored, &asked), NotModified);
     assert_eq!(verdict_of(Method::POST, 200, &stored, &asked), Proceed);
+    let query = Method::from_bytes(b"QUERY").unwrap();
+    assert_eq!(verdict_of(query.clone(), 200, &stored, &asked), NotModified);
+    let since = [("if-modified-since", "@0")];
+    assert_eq!(verdict_of(query, 200, &[("last-modified", "@-9")], &since), Proceed);
+    assert_eq!(verdict_of(Method::HEAD, 200, &[("last-modified", "@-9")], &since), NotModified);
     for status in [203, 301, 404, 410, 500] {
         assert_eq!(verdict_of(Method::GET, status, &stored, &asked), Proceed, "{status}");
     }

@@ -20,7 +20,8 @@ fn lifetime(response: &[(&str, &str)]) -> (u32, LifetimeSource) {
 #[test]
 fn the_first_rule_that_applies_gives_the_lifetime() {
     use LifetimeSource::*;
-    let cases: &[(&[(&str, &str)], (u32, LifetimeSource))] = &[
+    type Case = (&'static [(&'static str, &'static str)], (u32, LifetimeSource));
+    let cases: &[Case] = &[
         (
             &[("cache-control", "max-age=10, s-maxage=20"), ("expires", "@30"), ("date", "@0")],
             (20, SharedMaxAge),

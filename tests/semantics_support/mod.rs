@@ -37,6 +37,7 @@ pub fn suite_policy() -> Policy {
         cookies: Cookies::Standard,
         age_errors: AgeErrors::Stale,
         contradicting_304: Contradicting304::KeepStored,
+        stale_if_error: Duration::ZERO,
         ..Policy::default()
     }
 }
