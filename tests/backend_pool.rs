@@ -176,6 +176,12 @@ async fn a_request_is_not_sent_twice_where_that_is_not_safe() {
         let backend = backend(BackendSettings { retries, ..settings([origin.endpoint.clone()]) });
         let response = within(async {
             let mut peer = exchange(&backend, &origin, OK).await;
+            // Once more, so that the connection is one that the origin is known to keep.
+            let (kept, ()) = tokio::join!(backend.send(get("/")), async {
+                peer.head().await;
+                peer.write(OK).await;
+            });
+            text(kept.unwrap().body).await.unwrap();
             let request = request(method, "/", body, Length::Known(length));
             let (response, ()) = tokio::join!(backend.send(request), async {
                 peer.head().await;
@@ -190,6 +196,20 @@ async fn a_request_is_not_sent_twice_where_that_is_not_safe() {
             "{why}: {error:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_post_takes_no_connection_that_the_origin_has_not_kept_before() {
+    let origin = Origin::new().await;
+    let backend = backend(settings([origin.endpoint.clone()]));
+    within(async {
+        let first = exchange(&backend, &origin, OK).await;
+        let post = request(Method::POST, "/", Body::Full(Bytes::from_static(b"x")), Length::Known(1));
+        let (response, second) = tokio::join!(backend.send(post), origin.answer(OK));
+        text(response.unwrap().body).await.unwrap();
+        drop((first, second));
+    })
+    .await;
 }
 
 fn fed_once(text: &'static str) -> Body {
