@@ -196,9 +196,9 @@ fn current_age_adds_the_time_it_has_been_here() {
     assert_eq!(facts.staleness(at(170)), Duration::from_secs(100));
     assert_eq!(facts.stale_at(), at(70));
     let half = at(69).after(Duration::from_millis(500));
-    assert_eq!((facts.age_secs(half), facts.ttl_secs(half)), (99, 0));
+    assert_eq!((facts.age_secs(half), facts.ttl_secs(half)), (99, 1), "they add up to the lifetime");
     let late = at(70).after(Duration::from_millis(500));
-    assert_eq!(facts.ttl_secs(late), -1);
+    assert_eq!((facts.age_secs(late), facts.ttl_secs(late)), (100, 0));
 }
 
 #[test]

@@ -14,7 +14,6 @@ use larder::clock::Moment;
 use larder::semantics::conditional::{self, RangeVerdict, Validators, Verdict};
 use larder::semantics::freshness::Exchange;
 use larder::semantics::partial::{self, Combination, ContentRange, Span};
-use larder::semantics::policy::{AgeErrors, ClientDirectives, Contradicting304, Cookies, SetCookie};
 use larder::semantics::range::{self, Multipart, Part, Selection};
 use larder::semantics::staleness::{self, Failure};
 use larder::semantics::status::Forward;
@@ -28,19 +27,6 @@ use larder::semantics::{
 
 /// A time to start from: a whole second in 2026.
 pub const START: Moment = Moment::from_unix_secs(1_785_000_000);
-
-/// The policy that the published suite runs with: clients may steer, and every leniency that its tests demand.
-pub fn suite_policy() -> Policy {
-    Policy {
-        client_directives: ClientDirectives::Honour,
-        set_cookie: SetCookie::Standard,
-        cookies: Cookies::Standard,
-        age_errors: AgeErrors::Stale,
-        contradicting_304: Contradicting304::KeepStored,
-        stale_if_error: Duration::ZERO,
-        ..Policy::default()
-    }
-}
 
 /// Fields from pairs; a date may be written as `@+60`, seconds from [`START`].
 pub fn fields_of(pairs: &[(&str, &str)]) -> HeaderMap {
