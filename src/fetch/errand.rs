@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use crate::backend::Backend;
-use crate::clock::Moment;
 use crate::message::InterimSender;
 use crate::semantics::{Policy, RequestFacts};
 use crate::store::{Place, StoredResponse};
@@ -24,8 +23,10 @@ pub struct Errand {
     pub fields: HeaderMap,
     /// The request's content: empty but for QUERY.
     pub content: Bytes,
-    /// When the request came.
-    pub asked: Moment,
+    /// What was stored under the key when the store was asked: anything else there is news.
+    pub seen: Vec<Arc<StoredResponse>>,
+    /// Whether responses are kept apart by the scheme that a trusted proxy tells of (`X-Forwarded-Proto`).
+    pub by_scheme: bool,
     /// What the client's request asked of a cache.
     pub facts: RequestFacts,
     pub purpose: Purpose,

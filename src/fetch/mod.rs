@@ -25,7 +25,7 @@ pub use run::Times;
 
 use crate::clock::Clock;
 use crate::store::ledger::{Asked, Sequence, Verdict};
-use crate::store::{Key, Store};
+use crate::store::{Key, Store, StoredResponse};
 
 /// The bounds of fetching.
 #[derive(Clone, Debug)]
@@ -80,7 +80,10 @@ impl Fetch {
         match self.join(key, &errand) {
             Part::Alone => self.alone(errand).await,
             // The store was asked before the flights were: a fetch may have ended in between.
-            Part::Lead(_) if self.is_there_by_now(&errand) => Fetched::LookAgain,
+            Part::Lead(leader) if self.has_news(&errand) => {
+                leader.publish_last(Landing::LookAgain);
+                Fetched::LookAgain
+            }
             Part::Lead(leader) => {
                 let (own, mine) = oneshot::channel();
                 let fetch = self.clone();
@@ -119,17 +122,11 @@ impl Fetch {
         Some(landing.for_follower())
     }
 
-    /// Whether something was stored under the errand's key since its request came, and newer than what it
-    /// is to validate.
-    fn is_there_by_now(&self, errand: &Errand) -> bool {
-        let known = match &errand.purpose {
-            Purpose::Validate(stored) => stored.iter().map(|stored| stored.facts.response_time).max(),
-            Purpose::Fill | Purpose::Complete(_) => None,
-        };
-        self.store.look_up(Key(errand.place.key)).iter().any(|reviewed| {
-            let stored = reviewed.response.facts.response_time;
-            stored >= errand.asked && known.is_none_or(|known| stored > known)
-        })
+    /// Whether something was stored under the errand's key since the store was asked.
+    fn has_news(&self, errand: &Errand) -> bool {
+        let is_known =
+            |response: &Arc<StoredResponse>| errand.seen.iter().any(|seen| Arc::ptr_eq(seen, response));
+        self.store.look_up(Key(errand.place.key)).iter().any(|reviewed| !is_known(&reviewed.response))
     }
 
     fn join(&self, key: FlightKey, errand: &Errand) -> Part<Landing> {

@@ -63,8 +63,8 @@ pub enum Unshared {
     NotStored(NotStored),
     /// It is larger than what may be stored.
     TooLarge,
-    /// The origin reports an error (5xx); something stored may be better.
-    ServerError,
+    /// The origin reports this error (5xx); something stored may be better.
+    ServerError(StatusCode),
     /// There is no memory for one more arriving body.
     NoMemory,
     /// It is not what was asked for: a part that does not fit, a 304 that matches nothing.
@@ -77,7 +77,7 @@ impl Unshared {
         match self {
             Unshared::NotStored(reason) => reason.as_str(),
             Unshared::TooLarge => "too-large",
-            Unshared::ServerError => "server-error",
+            Unshared::ServerError(_) => "server-error",
             Unshared::NoMemory => "no-memory",
             Unshared::Mismatch => "mismatch",
         }
@@ -90,9 +90,15 @@ impl Unshared {
 /// What a flight brings for its followers.
 #[derive(Clone, Debug)]
 pub enum Landing {
-    Confirmed { response: Arc<StoredResponse>, sent: Moment, answered: Moment },
+    Confirmed {
+        response: Arc<StoredResponse>,
+        sent: Moment,
+        answered: Moment,
+    },
     Arriving(Arc<Arrival>),
     Failed(Arc<OriginError>),
+    /// The one who was to fetch found that another fetch has ended since.
+    LookAgain,
     Released(Unshared),
 }
 
@@ -109,6 +115,7 @@ impl Landing {
                 None => Fetched::Released(Unshared::TooLarge),
             },
             Landing::Failed(error) => Fetched::Failed { error, collapsed: true },
+            Landing::LookAgain => Fetched::LookAgain,
             Landing::Released(reason) => Fetched::Released(reason),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING,
+    AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::oneshot;
@@ -22,9 +22,9 @@ use crate::semantics::conditional::Validators;
 use crate::semantics::facts::Bit;
 use crate::semantics::freshness::Exchange;
 use crate::semantics::partial::{self, Combination, ContentRange, Span};
-use crate::semantics::storability::{self, Storability, StoreRequest, Terms};
+use crate::semantics::storability::{self, NotStored, Storability, StoreRequest, Terms};
 use crate::semantics::validation::{self, Conditions, HeadEffect, Selected};
-use crate::semantics::variant::{self, Selecting};
+use crate::semantics::variant::{self, Selecting, Vary};
 use crate::semantics::{Facts, dates, fields, staleness};
 use crate::store::ledger::{Birth, Review};
 use crate::store::{Charge, Contents, Kept, Key, StoredBody, StoredResponse};
@@ -94,11 +94,14 @@ impl Fetch {
                 self.take_in_head(&errand, base, &response, times, &birth);
             }
             match self.weigh(&errand, response, &birth, times) {
-                Weighed::Confirmed(response) => {
+                Weighed::Confirmed(Freshened { own, shared }) => {
                     let Times { sent, answered } = times;
-                    let own =
-                        Fetched::Confirmed { response: response.clone(), collapsed: false, sent, answered };
-                    return voyage.end(Landing::Confirmed { response, sent, answered }, own);
+                    let landing = match shared {
+                        Ok(response) => Landing::Confirmed { response, sent, answered },
+                        Err(reason) => Landing::Released(Unshared::NotStored(reason)),
+                    };
+                    let own = Fetched::Confirmed { response: own, collapsed: false, sent, answered };
+                    return voyage.end(landing, own);
                 }
                 Weighed::AskAgain => errand.purpose = Purpose::Fill,
                 Weighed::Alone(response, reason) => {
@@ -147,16 +150,24 @@ impl Fetch {
                 return self.confirm(errand, stored, &response, birth, times);
             }
             (Purpose::Complete(part), StatusCode::PARTIAL_CONTENT) => {
-                return match self.completion(part, &response) {
-                    Some(prefix) => self.judge(errand, response, times, prefix),
-                    None => Weighed::AskAgain,
+                let Some(prefix) = self.completion(part, &response) else { return Weighed::AskAgain };
+                // RFC 9111 §3.4: the new fields replace those stored. A 206 to `If-Range` leaves out what the
+                // first part said (RFC 9110 §15.3.7).
+                let mut response = response;
+                response.headers = fields::updated(&part.fields(), &response.headers, &[]);
+                return match self.judge(errand, response, times, prefix) {
+                    // This is but the rest: nobody asked for it alone.
+                    Weighed::Alone(..) => Weighed::AskAgain,
+                    weighed => weighed,
                 };
             }
             (Purpose::Complete(_), StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_MODIFIED) => {
                 return Weighed::AskAgain;
             }
-            (Purpose::Validate(_), status) if status.is_server_error() => {
-                return Weighed::Alone(response, Unshared::ServerError);
+            // RFC 5861 §4: an error does not take the place of something that may be served instead of it.
+            _ if !errand.seen.is_empty() && response.status.is_server_error() => {
+                let error = Unshared::ServerError(response.status);
+                return Weighed::Alone(response, error);
             }
             _ => {}
         }
@@ -183,7 +194,7 @@ impl Fetch {
             return Weighed::AskAgain;
         }
         match self.freshen(base, &fields[place], &response.headers, errand, birth, times) {
-            Some(response) => Weighed::Confirmed(response),
+            Some(freshened) => Weighed::Confirmed(freshened),
             None => Weighed::AskAgain,
         }
     }
@@ -199,23 +210,37 @@ impl Fetch {
         errand: &Errand,
         birth: &Birth,
         times: Times,
-    ) -> Option<Arc<StoredResponse>> {
+    ) -> Option<Freshened> {
         let freshened = validation::freshen(&base.facts, stored, newer, times.exchange(), &errand.policy);
-        let what = Kind { status: base.status, facts: freshened.facts, range: base.range.clone() };
-        let contents = Contents {
-            body: base.body.clone(),
-            selecting: base.selecting.clone(),
-            ..self.contents(errand, what, freshened.fields, birth)
+        let not_kept = freshened.not_kept(&errand.facts);
+        let contents = |fields: HeaderMap| {
+            let what = Kind { status: base.status, facts: freshened.facts, range: base.range.clone() };
+            Contents {
+                body: base.body.clone(),
+                selecting: base.selecting.clone(),
+                ..self.contents(errand, what, fields, birth)
+            }
+        };
+        let for_once = |fields: HeaderMap| {
+            let contents = contents(fields);
+            let standing = self.store.ledger().admit(&contents, birth).ok()?;
+            Some(Arc::new(StoredResponse::new(contents, standing)))
         };
         if freshened.evict.is_some() {
             self.store.remove(base);
-            let standing = self.store.ledger().admit(&contents, birth).ok()?;
-            return Some(Arc::new(StoredResponse::new(contents, standing)));
         }
-        match self.store.keep(contents, birth, |other| std::ptr::eq(other, &**base)) {
-            Kept::Stored(response) => Some(response),
-            Kept::Condemned(_) => None,
+        if let Some(reason) = not_kept {
+            return Some(Freshened { own: for_once(freshened.fields_now)?, shared: Err(reason) });
         }
+        let of_this_exchange = freshened.fields_now != freshened.fields;
+        let shared =
+            match self.store.keep(contents(freshened.fields), birth, |other| std::ptr::eq(other, &**base)) {
+                Kept::Stored(response) => response,
+                Kept::Condemned(_) => return None,
+            };
+        // What `no-cache="…"` and the like bar from being stored goes to the one who asked.
+        let own = if of_this_exchange { for_once(freshened.fields_now)? } else { shared.clone() };
+        Some(Freshened { own, shared: Ok(shared) })
     }
 
     /// What a response to HEAD says of the stored response that a GET would have got (RFC 9111 §4.3.5).
@@ -275,10 +300,13 @@ impl Fetch {
         let verdict = storability::judge(&request, status, &headers, times.exchange(), &errand.policy);
         headers.remove(CONTENT_LENGTH);
         response.headers = headers;
-        let terms = match verdict {
+        let mut terms = match verdict {
             Storability::Store(terms) => *terms,
             Storability::NotStored(reason) => return Weighed::Alone(response, Unshared::NotStored(reason)),
         };
+        if errand.by_scheme {
+            terms.selecting = selecting_with_scheme(errand, &response.headers);
+        }
         let too_large = matches!(response.length, Length::Known(length)
             if length + prefix_bytes > self.store.settings().max_object);
         if too_large {
@@ -383,6 +411,10 @@ impl Fetch {
             None => StoredBody::whole(chunks),
             Some(span) => StoredBody::part(chunks, span),
         };
+        // A 206 of unknown length may turn out to be another part than it claims.
+        if span.is_some_and(|span| body.len() != span.end - span.start) {
+            return;
+        }
         let contents = Contents { body, ..draft };
         let partial = contents.body.is_partial();
         let selecting = contents.selecting.clone();
@@ -431,7 +463,7 @@ impl Fetch {
         let lasting = match reason {
             Unshared::NotStored(reason) => !reason.concerns_the_request(),
             Unshared::TooLarge => true,
-            Unshared::ServerError | Unshared::NoMemory | Unshared::Mismatch => false,
+            Unshared::ServerError(_) | Unshared::NoMemory | Unshared::Mismatch => false,
         };
         if lasting {
             self.store.uncacheable.remember(Key(errand.place.key), now);
@@ -471,6 +503,19 @@ fn of_this_exchange(headers: &HeaderMap, omitted: &[HeaderName], is_part: bool) 
     lines.own
 }
 
+/// What `response` varies by, and the scheme besides: an origin that sends clients of plain HTTP elsewhere
+/// seldom says that it goes by what a proxy tells it.
+fn selecting_with_scheme(errand: &Errand, response: &HeaderMap) -> Selecting {
+    let mut varying = HeaderMap::new();
+    for line in response.get_all(VARY) {
+        varying.append(VARY, line.clone());
+    }
+    varying.append(VARY, HeaderValue::from_static("x-forwarded-proto"));
+    // That `Vary` can be read was found when the response was judged.
+    let vary = Vary::read(&varying).unwrap_or_default();
+    Selecting::read(&vary, &errand.fields, response)
+}
+
 /// What validation needs to know of stored responses.
 fn validators_of<'a>(stored: &[Arc<StoredResponse>], fields: &'a [HeaderMap]) -> Vec<validation::Stored<'a>> {
     let of = |(stored, fields): (&Arc<StoredResponse>, &'a HeaderMap)| validation::Stored {
@@ -482,10 +527,18 @@ fn validators_of<'a>(stored: &[Arc<StoredResponse>], fields: &'a [HeaderMap]) ->
     stored.iter().zip(fields).map(of).collect()
 }
 
+/// A stored response after a validation.
+struct Freshened {
+    /// For the one who asked.
+    own: Arc<StoredResponse>,
+    /// For the others, and stored; or why it is neither.
+    shared: Result<Arc<StoredResponse>, NotStored>,
+}
+
 /// What a response is good for.
 enum Weighed {
     /// It confirms this stored response.
-    Confirmed(Arc<StoredResponse>),
+    Confirmed(Freshened),
     /// It does not fit what is stored: ask once more, without conditions.
     AskAgain,
     /// It is for the one who asked.

@@ -7,8 +7,9 @@
 //!   body may become is the [`Charge`](crate::store::Charge)'s affair.
 //! - **windowed**: the body is not (any more) to be stored. The writer waits while it is a window ahead of
 //!   the fastest reader. Chunks that all have read are dropped; a reader that is more than two windows
-//!   behind the writer is cut off ([`BodyError::FellBehind`]), so memory stays bounded and nobody waits
-//!   for the slowest.
+//!   behind the fastest, or more than had been kept until then, is cut off ([`BodyError::FellBehind`]), so
+//!   memory stays bounded and nobody waits for the slowest. The fastest itself is never cut off: a single
+//!   slow reader gets all of it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ struct State {
     written: u64,
     /// `None` keeps everything; otherwise the window in bytes.
     window: Option<u64>,
+    /// How far behind the fastest reader another may be, in bytes, where there is a window.
+    reach: u64,
     end: Option<End>,
     /// One slot per reader; a free slot is `None`.
     readers: Vec<Option<ReaderState>>,
@@ -78,6 +81,7 @@ impl Tape {
                 dropped_bytes: 0,
                 written: 0,
                 window,
+                reach: window.unwrap_or_default().saturating_mul(2),
                 end: None,
                 readers: Vec::new(),
                 writer: None,
@@ -115,10 +119,12 @@ impl Tape {
         state.wake_readers();
     }
 
-    /// From now on the body is not to be stored: keep a window only.
+    /// From now on the body is not to be stored: keep a window only. What was kept is paid for, and stays
+    /// within reach of those who have not come so far yet.
     pub fn stop_keeping(&self, window: u64) {
         let mut state = self.state.lock();
         state.window = Some(window);
+        state.reach = state.written.max(window.saturating_mul(2));
         state.trim();
     }
 
@@ -185,14 +191,16 @@ impl State {
         }
     }
 
-    /// Drops chunks that no reader needs, or that lie more than two windows back.
+    /// Drops chunks that no reader needs, or that lie too far behind the fastest one.
     fn trim(&mut self) {
-        let Some(window) = self.window else { return };
+        if self.window.is_none() {
+            return;
+        }
         let needed_from = self.readers.iter().flatten().map(|reader| reader.next).min();
+        let fastest = self.readers.iter().flatten().map(|reader| reader.read).max().unwrap_or(self.written);
         while let Some(front) = self.chunks.front() {
             let read_by_all = needed_from.is_some_and(|needed| self.dropped < needed);
-            let too_far_back =
-                self.written - self.dropped_bytes - front.len() as u64 > window.saturating_mul(2);
+            let too_far_back = fastest.saturating_sub(self.dropped_bytes + front.len() as u64) > self.reach;
             if !read_by_all && !too_far_back {
                 break;
             }
@@ -326,6 +334,23 @@ mod tests {
         assert!(tape.state.lock().chunks.len() <= 3);
         drop((fast, slow));
         assert_eq!(tape.room().await, Err(Deserted));
+    }
+
+    #[tokio::test]
+    async fn the_only_reader_of_a_body_too_large_to_keep_gets_all_of_it_however_slow_it_is() {
+        let tape = Tape::kept();
+        let mut only = tape.reader().unwrap();
+        for _ in 0..20 {
+            tape.push(Bytes::from_static(b"0123456789"));
+        }
+        tape.stop_keeping(10);
+        let mut room = std::pin::pin!(tape.room());
+        assert!(futures_pending(room.as_mut()), "the writer waits for it");
+        for _ in 0..20 {
+            assert_eq!(next(&mut only).await.unwrap().unwrap(), "0123456789");
+        }
+        assert_eq!(tape.room().await, Ok(()));
+        assert!(tape.state.lock().chunks.is_empty());
     }
 
     fn futures_pending<F: Future>(future: Pin<&mut F>) -> bool {

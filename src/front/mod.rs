@@ -7,6 +7,7 @@ pub mod outbound;
 pub mod page;
 pub mod purge_dialects;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use http::header::HOST;
 use ipnet::IpNet;
 
 use crate::message::{Peer, Request};
+use crate::semantics::key::normal_path_and_query;
 
 /// A request in normal form.
 #[derive(Debug)]
@@ -22,7 +24,8 @@ pub struct Admitted {
     pub request: Request,
     /// Host in lower case without the default port; empty where an HTTP/1.0 client sent none.
     pub host: Box<str>,
-    /// Path and query as the client sent them: what the origin is asked for.
+    /// Path and query in normal form: routes, keys and the origin all see this one spelling. Were the origin
+    /// asked for another one than the key is made of, a client could choose what others get under that key.
     pub target: Bytes,
     /// Where the query begins in `target`: at its `?`.
     pub query_at: Option<usize>,
@@ -64,6 +67,10 @@ pub fn admit(request: Request) -> Admission {
     let host = match authority {
         Some(authority) => normal_host(&authority),
         None => request.headers.get(HOST).map(|host| normal_host(host.as_bytes())).unwrap_or_default(),
+    };
+    let target = match normal_path_and_query(&target) {
+        Cow::Borrowed(_) => target,
+        Cow::Owned(normal) => Bytes::from(normal),
     };
     let query_at = memchr::memchr(b'?', &target);
     Admission::Resource(Box::new(Admitted { request, host, target, query_at }))
@@ -111,6 +118,11 @@ pub struct Trust {
 }
 
 impl Trust {
+    /// Whether anybody is believed.
+    pub fn is_any(&self) -> bool {
+        self.unix || !self.proxies.is_empty()
+    }
+
     /// Whether what `peer` says of its own client is believed.
     pub fn covers(&self, peer: &Peer) -> bool {
         match peer.ip() {

@@ -4,7 +4,7 @@ use http::header::{EXPECT, HOST, HeaderName, HeaderValue, VIA};
 use http::{HeaderMap, Version};
 
 use super::{Admitted, Trust};
-use crate::message::Peer;
+use crate::message::{Peer, Request};
 use crate::semantics::fields::strip_connection;
 
 static FORWARDED: HeaderName = HeaderName::from_static("forwarded");
@@ -34,9 +34,11 @@ impl Identity {
         let request = &admitted.request;
         let mut fields = request.headers.clone();
         strip_connection(&mut fields);
-        // The listener answers `Expect` itself, when the body is first asked for.
+        // Only a body that is passed on as it arrives can wait for a 100.
         fields.remove(EXPECT);
-        if !fields.contains_key(HOST)
+        // In normal form, as in the key: a spelling that the origin takes for another host must not get what it
+        // answers stored for this one.
+        if (!admitted.host.is_empty() || !fields.contains_key(HOST))
             && let Ok(host) = HeaderValue::from_str(&admitted.host)
         {
             fields.insert(HOST, host);
@@ -44,6 +46,24 @@ impl Identity {
         self.add_via(&mut fields, request.version);
         self.add_forwarded(&mut fields, &request.peer);
         fields
+    }
+
+    /// Where a proxy is believed about the scheme of its own client, all requests say what theirs is, so that
+    /// responses can be told apart by it; and nobody else gets to say it.
+    pub fn settle_scheme(&self, request: &mut Request) {
+        if !self.trust.is_any() {
+            return;
+        }
+        if !self.trust.covers(&request.peer) || !request.headers.contains_key(&X_FORWARDED_PROTO) {
+            request.headers.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
+        }
+    }
+
+    /// Whether the origin may be told another value of this field (in lower case) than the client sent.
+    pub fn writes(name: &str) -> bool {
+        matches!(name, "host" | "via" | "forwarded" | "surrogate-capability" | "expect")
+            || name.starts_with("x-")
+                && (name.starts_with("x-forwarded-") || is_spoofable(name) || name == "x-real-ip")
     }
 
     /// Adds Larder to a message's `Via`.
@@ -57,7 +77,12 @@ impl Identity {
     fn add_forwarded(&self, fields: &mut HeaderMap, peer: &Peer) {
         let trusted = self.trust.covers(peer);
         if !trusted {
-            for name in [&FORWARDED, &X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST, &X_REAL_IP] {
+            let barred = |name: &HeaderName| {
+                let name = name.as_str();
+                name == "forwarded" || name == "x-real-ip" || is_spoofable(name)
+            };
+            let claimed: Vec<HeaderName> = fields.keys().filter(|name| barred(name)).cloned().collect();
+            for name in claimed {
                 fields.remove(name);
             }
         }
@@ -81,6 +106,15 @@ impl Identity {
         }
         append_element(fields, &FORWARDED, &forwarded_element(peer, host.as_ref()));
     }
+}
+
+/// What applications take a proxy's word for: the client's address, and which URL was really asked for.
+fn is_spoofable(name: &str) -> bool {
+    name.starts_with("x-forwarded-")
+        || matches!(
+            name,
+            "x-original-url" | "x-rewrite-url" | "x-original-host" | "x-host" | "x-client-ip" | "x-scheme"
+        )
 }
 
 /// One element of `Forwarded` (RFC 7239 §4).

@@ -118,7 +118,8 @@ impl Pipeline {
         collapsed: bool,
     ) -> Response {
         self.note_collapsed(collapsed);
-        let now = arrival.answered;
+        // Who joins late gets what is older by then.
+        let now = arrival.answered.max(journey.now());
         let status = CacheStatus {
             forward_status: Some(arrival.status.as_u16()),
             ttl_secs: Some(arrival.facts.ttl_secs(now)),
@@ -171,11 +172,15 @@ impl Pipeline {
     /// The origin's answer to the wish for another protocol.
     pub(super) fn deliver_tunnel(&self, journey: &Journey, mut response: OriginResponse) -> Response {
         let tunnel = response.upgraded.take();
-        if tunnel.is_none() {
-            return self.relay(journey, response, CacheResult::Pass, Forward::Bypass, "upgrade");
-        }
+        // The listener adds `Connection` to a 101.
         let mut fields = FieldLines::from_map(&response.headers);
-        fields.push("Connection", b"upgrade");
+        self.add_via(&mut fields, false);
+        let status = CacheStatus {
+            forward_status: Some(response.status.as_u16()),
+            detail: Some("upgrade".into()),
+            ..CacheStatus::forward(Forward::Bypass)
+        };
+        self.add_cache_status(&mut fields, &status);
         Response {
             status: response.status,
             fields,
@@ -292,8 +297,7 @@ impl Pipeline {
             Source::Stored(body) => !body.is_partial(),
             Source::Arriving(..) => answer.status != StatusCode::PARTIAL_CONTENT,
         };
-        let applies =
-            journey.facts.range && !journey.is_head() && (answer.status == StatusCode::OK || !whole);
+        let applies = journey.facts.asks_for_range() && (answer.status == StatusCode::OK || !whole);
         let Some(span) = answer.span.filter(|_| applies) else { return Selection::Whole };
         let validators = Validators::stored(answer.facts, field(answer.lines, "etag"));
         let verdict = conditional::evaluate_if_range(

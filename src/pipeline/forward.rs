@@ -3,22 +3,33 @@
 use std::hash::Hasher;
 use std::sync::Arc;
 
-use http::HeaderValue;
-use http::header::{HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, MAX_FORWARDS, RANGE, UPGRADE};
+use http::header::{
+    EXPECT, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, MAX_FORWARDS, RANGE, UPGRADE,
+};
+use http::{HeaderValue, Version};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use super::journey::Shared;
 use super::lookup::{Found, Usable};
 use super::{Journey, Pipeline};
 use crate::backend::{OriginRequest, OriginResponse};
 use crate::fetch::flight::FlightKey;
 use crate::fetch::{Errand, Fetched, Purpose, Sharing, Times};
 use crate::message::{Body, InterimSender, Length, Response};
+use crate::semantics::facts::Bit;
 use crate::semantics::request::CacheMethod;
+use crate::semantics::reuse::Ask;
 use crate::semantics::status::Forward;
 use crate::semantics::targeted;
 use crate::store::ledger::Birth;
 use crate::store::{Reviewed, StoredResponse};
 
+/// By these some frameworks let a request be of another method than it says.
+static METHOD_OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
 static SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
 
 impl Pipeline {
@@ -51,20 +62,25 @@ impl Pipeline {
         if journey.is_head() {
             fields.remove(RANGE);
         }
+        // What is stored as the answer to GET must not be the answer to something else.
+        for name in &METHOD_OVERRIDES {
+            fields.remove(name);
+        }
         if let Some(capability) = targeted::surrogate_capability(&journey.plan.policy)
             && let Ok(value) = HeaderValue::from_str(&capability)
         {
             fields.append(SURROGATE_CAPABILITY.clone(), value);
         }
         Errand {
-            place: journey.place(self.keys.page(&journey.admitted.host, &journey.admitted.target)),
+            place: journey.place(self.keys.page(&journey.admitted.host, &journey.target)),
             backend: journey.plan.backend.clone(),
             policy: journey.plan.policy.clone(),
             method: request.method.clone(),
-            target: journey.admitted.target.clone(),
+            target: journey.target.clone(),
             fields,
             content: journey.content.clone(),
-            asked: journey.now(),
+            seen: journey.seen.clone(),
+            by_scheme: self.identity.trust.is_any(),
             facts: journey.facts,
             purpose,
             interim: request.interim.clone(),
@@ -73,8 +89,18 @@ impl Pipeline {
 
     /// Whether others may wait for this request's fetch, and it for theirs.
     pub(super) fn sharing(&self, journey: &Journey, found: &Found) -> Sharing {
+        // Each request for it must ask the origin: to wait for another's answer would be in vain.
+        let is_for_one = match found {
+            Found::Ask { why: Ask::ResponseNoCache, .. } => true,
+            Found::Ask { chosen: Some(chosen), .. } => {
+                let facts = &chosen.response.facts;
+                facts.freshness_lifetime_secs == 0 && !facts.has(Bit::StaleWhileRevalidate)
+            }
+            _ => false,
+        };
         let alone = !journey.may_share()
             || journey.is_head()
+            || is_for_one
             || self.store.uncacheable.knows(journey.key, journey.now());
         if alone { Sharing::Alone } else { Sharing::Shared(self.flight_key(journey, found, true)) }
     }
@@ -87,8 +113,11 @@ impl Pipeline {
             Found::Ask { chosen: Some(chosen), .. } => Some(&chosen.response.selecting),
             _ => journey.variant(),
         };
-        for (name, _) in known.into_iter().flat_map(|selecting| selecting.entries()) {
-            for value in journey.headers().get_all(name) {
+        let fields = journey.selected_by(&self.identity, known);
+        let by_scheme = self.identity.trust.is_any().then_some(("x-forwarded-proto", None));
+        let names = known.into_iter().flat_map(|selecting| selecting.entries()).chain(by_scheme);
+        for (name, _) in names {
+            for value in fields.get_all(name) {
                 hasher.write(value.as_bytes());
                 hasher.write_u8(0);
             }
@@ -111,13 +140,14 @@ impl Pipeline {
         if !nothing_here || !journey.facts.range || !journey.may_share() {
             return None;
         }
-        let place = journey.place(self.keys.page(&journey.admitted.host, &journey.admitted.target));
+        let place = journey.place(self.keys.page(&journey.admitted.host, &journey.target));
         let key = self.flight_key(journey, found, false);
         match self.fetch.join_whole(key, place.asked()).await? {
             Fetched::Arriving { arrival, reader, collapsed }
                 if arrival.status == http::StatusCode::OK
                     && matches!(arrival.length, Length::Known(_))
-                    && journey.accepts_shared(&arrival.facts, &arrival.selecting) =>
+                    && journey.accepts_shared(&self.identity, &arrival.facts, &arrival.selecting)
+                        == Shared::Accepted =>
             {
                 Some(Fetched::Arriving { arrival, reader, collapsed })
             }
@@ -148,6 +178,22 @@ impl Pipeline {
     /// Hands a request to the origin as it is.
     pub(super) async fn pass(&self, mut journey: Journey, reason: Forward, detail: &'static str) -> Response {
         let request = self.passed_request(&mut journey, false);
+        self.send_passed(journey, request, reason, detail).await
+    }
+
+    /// Hands a request for a switch of protocols to the origin, and becomes a pipe if it agrees.
+    pub(super) async fn tunnel(&self, mut journey: Journey) -> Response {
+        let request = self.passed_request(&mut journey, true);
+        self.send_passed(journey, request, Forward::Bypass, "upgrade").await
+    }
+
+    async fn send_passed(
+        &self,
+        mut journey: Journey,
+        request: OriginRequest,
+        reason: Forward,
+        detail: &'static str,
+    ) -> Response {
         let birth = self.store.ledger().birth();
         let sent = self.clock.now();
         let response = match journey.plan.backend.send(request).await {
@@ -156,6 +202,9 @@ impl Pipeline {
         };
         let times = Times { sent, answered: self.clock.now() };
         journey.note_wait(times.answered.since(sent));
+        if response.upgraded.is_some() {
+            return self.deliver_tunnel(&journey, response);
+        }
         let birth = self.invalidate_by(&journey, &response, birth);
         match self.keep_passed(&journey, response, birth, times).await {
             Ok(Fetched::Arriving { arrival, reader, .. }) => {
@@ -174,7 +223,10 @@ impl Pipeline {
         birth: Option<Birth>,
         times: Times,
     ) -> impl Future<Output = Result<Fetched, OriginResponse>> + Send + use<> {
-        let wanted = birth.filter(|_| journey.facts.method == CacheMethod::Post && !journey.plan.passes);
+        // What is stored under a key must have been asked for by that key's own target.
+        let asked_so = journey.target == journey.admitted.target;
+        let wanted =
+            birth.filter(|_| journey.facts.method == CacheMethod::Post && !journey.plan.passes && asked_so);
         let errand = wanted.as_ref().map(|_| self.errand(journey, Purpose::Fill));
         let fetch = self.fetch.clone();
         async move {
@@ -182,15 +234,6 @@ impl Pipeline {
                 (Some(errand), Some(birth)) => fetch.keep_passed(errand, response, birth, times).await,
                 _ => Err(response),
             }
-        }
-    }
-
-    /// Hands a request for a switch of protocols to the origin, and becomes a pipe if it agrees.
-    pub(super) async fn tunnel(&self, mut journey: Journey) -> Response {
-        let request = self.passed_request(&mut journey, true);
-        match journey.plan.backend.send(request).await {
-            Err(error) => self.deliver_failure(&journey, &error, Forward::Bypass, false),
-            Ok(response) => self.deliver_tunnel(&journey, response),
         }
     }
 
@@ -203,6 +246,15 @@ impl Pipeline {
             headers.insert(MAX_FORWARDS, HeaderValue::from(hops.saturating_sub(1)));
         }
         let request = &mut journey.admitted.request;
+        // RFC 9110 §10.1.1: the expectation is the origin's to meet. It is not passed on for a client that
+        // cannot have meant it, nor for content that is here already; the 100 itself is the listener's to
+        // write, once, when the origin asks for the body or has let too much time go by.
+        if request.version == Version::HTTP_11
+            && matches!(request.body, Body::Stream(_))
+            && let Some(expectation) = request.headers.get(EXPECT)
+        {
+            headers.insert(EXPECT, expectation.clone());
+        }
         OriginRequest {
             method: request.method.clone(),
             target: journey.admitted.target.clone(),

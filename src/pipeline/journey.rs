@@ -1,6 +1,7 @@
 //! One request under way: its normal form, what it asks of a cache, which rules hold for it, and its key.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use http::header::{
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 
+use super::keys::asked_target;
 use super::{Pipeline, RoutePlan};
 use crate::clock::Moment;
 use crate::fetch::Fetched;
@@ -17,15 +19,26 @@ use crate::front::Admitted;
 use crate::front::outbound::Identity;
 use crate::front::page::{page, plain};
 use crate::message::{BodyError, CacheResult, Length, Outcome, Request, RequestId, Response};
+use crate::policy::QueryRule;
 use crate::semantics::RequestFacts;
 use crate::semantics::facts::Facts;
 use crate::semantics::reuse::{self, Reuse, Unusable};
 use crate::semantics::status::CacheStatus;
 use crate::semantics::variant::Selecting;
-use crate::store::{Key, Place};
+use crate::store::{Key, Place, StoredResponse};
 
 /// So many times the same pseudonym in `Via` is a loop, and not a chain of tiers.
 const VIA_MAX: usize = 8;
+
+/// Whether one request's response may answer another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    Accepted,
+    /// It is for other requests, by its `Vary`.
+    OtherVariant,
+    /// It must not be used again without asking the origin.
+    OwnOnly,
+}
 
 /// Why the content of a QUERY was not read.
 pub enum QueryUnread {
@@ -41,6 +54,8 @@ pub struct Journey {
     pub facts: RequestFacts,
     pub plan: Arc<RoutePlan>,
     pub key: Key,
+    /// Path and query as the origin is asked for what may be stored: the rules of the route are applied.
+    pub target: Bytes,
     pub id: RequestId,
     /// The content of a QUERY, which is part of its key.
     pub content: Bytes,
@@ -48,17 +63,38 @@ pub struct Journey {
     origin_wait: Option<Duration>,
     /// The fields that a response for the same key turned out to vary by.
     variant: Option<Selecting>,
+    /// What was stored under the key, and of no use, when the store was last asked.
+    pub(super) seen: Vec<Arc<StoredResponse>>,
+    /// The fields as the origin is told them, once something turns out to vary by one that Larder writes.
+    told: OnceLock<HeaderMap>,
 }
 
 impl Pipeline {
     /// What is known of a request before anything is decided.
-    pub(super) fn begin(&self, admitted: Box<Admitted>, id: RequestId) -> Journey {
+    pub(super) fn begin(&self, mut admitted: Box<Admitted>, id: RequestId) -> Journey {
+        self.identity.settle_scheme(&mut admitted.request);
         let request = &admitted.request;
         let facts = RequestFacts::read(&request.method, &request.headers);
         let routing = self.routing.load();
         let plan = routing.select(&admitted.host, admitted.path(), &request.method).clone();
-        let key = Key(self.keys.key(&admitted.host, &admitted.target, &plan.query));
-        Journey { admitted, facts, plan, key, id, content: Bytes::new(), origin_wait: None, variant: None }
+        let target = match asked_target(&admitted.target, &plan.query) {
+            Cow::Borrowed(same) => admitted.target.slice(..same.len()),
+            Cow::Owned(other) => Bytes::from(other),
+        };
+        let key = Key(self.keys.key(&admitted.host, &target, &QueryRule::default()));
+        Journey {
+            admitted,
+            facts,
+            plan,
+            key,
+            target,
+            id,
+            content: Bytes::new(),
+            origin_wait: None,
+            variant: None,
+            seen: Vec::new(),
+            told: OnceLock::new(),
+        }
     }
 
     /// Reads the content of a QUERY, and makes it part of the key. One that is too large to read ahead is
@@ -76,13 +112,7 @@ impl Pipeline {
         });
         let metadata = metadata.each_ref().map(|value| &value[..]);
         let admitted = &journey.admitted;
-        journey.key = Key(self.keys.query_key(
-            &admitted.host,
-            &admitted.target,
-            &journey.plan.query,
-            &metadata,
-            &journey.content,
-        ));
+        journey.key = Key(self.keys.query_key(&admitted.host, &journey.target, &metadata, &journey.content));
         Ok(())
     }
 
@@ -109,6 +139,8 @@ impl Pipeline {
         let mut response =
             page(StatusCode::NOT_IMPLEMENTED, "This server opens no tunnels to other hosts.", outcome);
         response.close = true;
+        let status = CacheStatus { detail: Some("connect".into()), ..CacheStatus::default() };
+        self.add_cache_status(&mut response.fields, &status);
         response
     }
 
@@ -120,6 +152,7 @@ impl Pipeline {
             true => page(StatusCode::METHOD_NOT_ALLOWED, "TRACE ends here.", outcome),
             false => plain(StatusCode::NO_CONTENT, "", Bytes::new(), outcome),
         };
+        response.fields.push("Allow", b"GET, HEAD, OPTIONS");
         self.add_cache_status(&mut response.fields, &CacheStatus::default());
         response
     }
@@ -168,17 +201,12 @@ impl Journey {
 
     /// Where responses to this request belong; `page` is the digest of the URL without its query.
     pub fn place(&self, page: u128) -> Place {
-        Place {
-            key: self.key.0,
-            page,
-            host: self.admitted.host.clone(),
-            target: self.admitted.target[..].into(),
-        }
+        Place { key: self.key.0, page, host: self.admitted.host.clone(), target: self.target[..].into() }
     }
 
     /// The absolute URI of the target.
     pub fn uri(&self) -> String {
-        format!("http://{}{}", self.admitted.host, String::from_utf8_lossy(&self.admitted.target))
+        format!("http://{}{}", self.admitted.host, String::from_utf8_lossy(&self.target))
     }
 
     /// Whether the rules let this request look into the cache.
@@ -191,17 +219,31 @@ impl Journey {
         }
     }
 
+    /// Whether a GET or HEAD came with content.
+    pub fn has_content(&self) -> bool {
+        matches!(self.admitted.request.method, Method::GET | Method::HEAD)
+            && self.admitted.request.length != Length::Known(0)
+    }
+
     /// Whether the client would rather have 504 than wait for the origin.
     pub fn is_only_if_cached(&self) -> bool {
         reuse::is_only_if_cached(&self.facts, &self.plan.policy)
     }
 
-    /// Whether the client asks for a switch to another protocol (RFC 9110 §7.8).
+    /// Whether the client asks for a switch to another protocol (RFC 9110 §7.8). Another HTTP is none: in a
+    /// tunnel of HTTP/2 requests would pass that nobody has admitted, so they are asked for in HTTP/1.1.
     pub fn wants_upgrade(&self) -> bool {
+        let is_http = |line: &http::HeaderValue| {
+            line.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).any(|protocol| {
+                let name = protocol.split(|b| *b == b'/').next().unwrap_or_default();
+                [&b"h2c"[..], b"h2", b"http"].iter().any(|other| name.eq_ignore_ascii_case(other))
+            })
+        };
         let named = |line: &http::HeaderValue| {
             line.as_bytes().split(|b| *b == b',').any(|m| m.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
         };
         self.headers().contains_key(UPGRADE)
+            && !self.headers().get_all(UPGRADE).iter().any(is_http)
             && self.admitted.request.version == http::Version::HTTP_11
             && self.headers().get_all(CONNECTION).iter().any(named)
     }
@@ -234,12 +276,30 @@ impl Journey {
 
     /// Whether what another request fetched may answer this one: it is selected by `Vary`, and may be used
     /// without asking the origin again (RFC 9111 §4, on collapsed requests).
-    pub fn accepts_shared(&self, facts: &Facts, selecting: &Selecting) -> bool {
-        selecting.matches(self.headers()).is_some()
-            && !matches!(
-                reuse::judge(facts, &self.facts, facts.response_time, &self.plan.policy),
-                Reuse::Ask(_) | Reuse::Unusable(_)
-            )
+    pub fn accepts_shared(&self, identity: &Identity, facts: &Facts, selecting: &Selecting) -> Shared {
+        if selecting.matches(self.selected_by(identity, [selecting])).is_none() {
+            return Shared::OtherVariant;
+        }
+        // Its head may have come long before this request.
+        let now = self.now().max(facts.response_time);
+        match reuse::judge(facts, &self.facts, now, &self.plan.policy) {
+            Reuse::Ask(_) | Reuse::Unusable(_) => Shared::OwnOnly,
+            _ => Shared::Accepted,
+        }
+    }
+
+    /// The fields by which `Vary` selects between responses: the client's own, unless one of them varies by
+    /// a field that the origin is told otherwise than Larder was.
+    pub fn selected_by<'s>(
+        &self,
+        identity: &Identity,
+        among: impl IntoIterator<Item = &'s Selecting>,
+    ) -> &HeaderMap {
+        let mut names = among.into_iter().flat_map(|selecting| selecting.entries());
+        match names.any(|(name, _)| Identity::writes(name)) {
+            true => self.told.get_or_init(|| identity.fields_for_origin(&self.admitted)),
+            false => self.headers(),
+        }
     }
 
     /// Remembers what a response for the same key varies by, so that this request waits only for its own

@@ -19,7 +19,7 @@ impl KeyMaker {
 
     /// The key of a URL: `target` is path and query as the client sent them, `host` is in normal form.
     pub fn key(&self, host: &str, target: &[u8], rule: &QueryRule) -> u128 {
-        self.digest(host, &normal_target(target, rule))
+        self.digest(host, &asked_target(target, rule))
     }
 
     /// The digest of a URL without its query.
@@ -28,17 +28,9 @@ impl KeyMaker {
         self.digest(host, &target[..end])
     }
 
-    /// The key of a QUERY, which its content is part of.
-    pub fn query_key(
-        &self,
-        host: &str,
-        target: &[u8],
-        rule: &QueryRule,
-        metadata: &[&[u8]],
-        content: &[u8],
-    ) -> u128 {
-        let target = normal_target(target, rule);
-        Target { scheme: "http", authority: host, path_and_query: &target }
+    /// The key of a QUERY, which its content is part of. The route's rule has been applied to `target`.
+    pub fn query_key(&self, host: &str, target: &[u8], metadata: &[&[u8]], content: &[u8]) -> u128 {
+        Target { scheme: "http", authority: host, path_and_query: target }
             .query_key(self.secret, metadata, content)
             .0
     }
@@ -48,8 +40,9 @@ impl KeyMaker {
     }
 }
 
-/// Path and query with the route's rule applied to the query.
-fn normal_target<'t>(target: &'t [u8], rule: &QueryRule) -> Cow<'t, [u8]> {
+/// Path and query with the route's rule applied to the query: what a response under this key must be asked
+/// for by.
+pub fn asked_target<'t>(target: &'t [u8], rule: &QueryRule) -> Cow<'t, [u8]> {
     if rule.is_empty() {
         return Cow::Borrowed(target);
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
+use http::header::ETAG;
 use smallvec::SmallVec;
 
 use super::{Journey, Pipeline};
@@ -11,7 +13,7 @@ use crate::semantics::range::{self, Selection};
 use crate::semantics::reuse::{self, Ask, Reuse};
 use crate::semantics::staleness::{self, Failure, Staleness};
 use crate::semantics::variant::{self, Candidate};
-use crate::store::{Reviewed, StoredResponse};
+use crate::store::{Candidates, Reviewed, StoredResponse};
 
 /// What is there for a request.
 pub enum Found {
@@ -65,15 +67,26 @@ impl By {
 
 impl Pipeline {
     /// What is stored for `journey`, and what may be done with it.
-    pub(super) fn look_up(&self, journey: &Journey) -> Found {
+    pub(super) fn look_up(&self, journey: &mut Journey) -> Found {
         let candidates = self.store.look_up(journey.key);
         if candidates.is_empty() {
+            journey.seen.clear();
             return Found::NotHere;
         }
+        let found = self.find(journey, &candidates);
+        if !matches!(found, Found::Usable(_) | Found::Refreshable(_)) {
+            journey.seen = candidates.into_iter().map(|reviewed| reviewed.response).collect();
+        }
+        found
+    }
+
+    fn find(&self, journey: &Journey, candidates: &Candidates) -> Found {
+        let selecting = candidates.iter().map(|reviewed| &reviewed.response.selecting);
+        let fields = journey.selected_by(&self.identity, selecting);
         let usable_for = |reviewed: &Reviewed| holds_what_is_asked(&reviewed.response, journey);
         let fitting = candidates.iter().filter(|reviewed| usable_for(reviewed));
         let chosen = variant::choose(
-            journey.headers(),
+            fields,
             fitting.clone().map(|reviewed| Candidate {
                 selecting: &reviewed.response.selecting,
                 date: reviewed.response.facts.date,
@@ -81,7 +94,7 @@ impl Pipeline {
             }),
         );
         let chosen = chosen.and_then(|(place, _)| fitting.clone().nth(place)).cloned();
-        let Some(chosen) = chosen else { return self.nothing_chosen(journey, candidates) };
+        let Some(chosen) = chosen else { return nothing_chosen(journey, fields, candidates) };
         let facts = facts_of(&chosen);
         let usable =
             |age_secs, ttl_secs, by| Usable { response: chosen.response.clone(), age_secs, ttl_secs, by };
@@ -101,17 +114,6 @@ impl Pipeline {
         }
     }
 
-    /// No stored response fits: a part may be completed, and other variants be asked about by their tags.
-    fn nothing_chosen(&self, journey: &Journey, candidates: crate::store::Candidates) -> Found {
-        let selected =
-            |reviewed: &&Reviewed| reviewed.response.selecting.matches(journey.headers()).is_some();
-        match candidates.iter().find(selected) {
-            Some(part) if may_complete(part, journey) => Found::Incomplete(part.response.clone()),
-            Some(_) => Found::NotHere,
-            None => Found::OtherVariants,
-        }
-    }
-
     /// A stored response that may be served in place of the origin's failure (RFC 5861 §4).
     pub(super) fn stale_instead(&self, journey: &Journey, found: &Found, failure: Failure) -> Option<Usable> {
         let Found::Ask { chosen: Some(chosen), .. } = found else { return None };
@@ -123,6 +125,16 @@ impl Pipeline {
             }
             Staleness::Refuse(_) => None,
         }
+    }
+}
+
+/// No stored response fits: a part may be completed.
+fn nothing_chosen(journey: &Journey, fields: &HeaderMap, candidates: &Candidates) -> Found {
+    let selected = |reviewed: &&Reviewed| reviewed.response.selecting.matches(fields).is_some();
+    match candidates.iter().find(selected) {
+        Some(part) if may_complete(part, journey) => Found::Incomplete(part.response.clone()),
+        Some(_) => Found::NotHere,
+        None => Found::OtherVariants,
     }
 }
 
@@ -165,4 +177,10 @@ fn may_complete(part: &Reviewed, journey: &Journey) -> bool {
         && !journey.is_head()
         && part.soft_purged.is_none()
         && response.facts.is_fresh(journey.now())
+        // RFC 9111 §3.4: without a strong validator nobody can tell that the parts belong together.
+        && crate::semantics::partial::completion(
+            &response.body.span(),
+            response.fields().get(ETAG).map(|tag| tag.as_bytes()),
+        )
+        .is_some_and(|completion| completion.if_range.is_some())
 }

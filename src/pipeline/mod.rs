@@ -30,22 +30,25 @@ use http::StatusCode;
 use tokio::sync::Notify;
 
 pub use journey::Journey;
-use journey::QueryUnread;
+use journey::{QueryUnread, Shared};
 pub use purging::PublicPurging;
 pub use routing::{RoutePlan, Routing};
 
 use crate::backend::OriginError;
 use crate::clock::Clock;
+use crate::fetch::outcome::Unshared;
 use crate::fetch::{Fetch, Fetched, Sharing};
 use crate::front::outbound::Identity;
 use crate::front::page::page;
 use crate::front::{Admission, admit};
 use crate::message::{CacheResult, Outcome, Peer, Request, RequestId, Response};
 use crate::metrics::Events;
+use crate::semantics::facts::Facts;
 use crate::semantics::request::CacheMethod;
 use crate::semantics::reuse::Unusable;
 use crate::semantics::staleness::Failure;
 use crate::semantics::status::{CacheStatus, Forward};
+use crate::semantics::variant::Selecting;
 use crate::store::Store;
 use keys::KeyMaker;
 use lookup::Found;
@@ -178,6 +181,9 @@ impl Pipeline {
             return Way::Pass(Forward::Bypass, "route");
         }
         match journey.may_look_up() {
+            // Content in a GET has no meaning that all share (RFC 9110 §9.3.1), and is not part of its key:
+            // whoever sends some means something by it, and must not get what another one's stood for.
+            Ok(()) if journey.has_content() => Way::Pass(Forward::Bypass, "request-content"),
             Ok(()) => Way::LookUp,
             Err(Unusable::Method) => Way::Pass(Forward::Method, "method"),
             Err(reason) => Way::Pass(reason.into(), reason.as_str()),
@@ -187,17 +193,14 @@ impl Pipeline {
     async fn answer_from_cache(&self, mut journey: Journey) -> Response {
         let mut turn = 0;
         loop {
-            let found = self.look_up(&journey);
+            let found = self.look_up(&mut journey);
             let (errand, forward) = match &found {
                 Found::Usable(usable) => return self.deliver_hit(&journey, usable),
                 Found::Refreshable(usable) => {
                     self.refresh(&journey, usable);
                     return self.deliver_hit(&journey, usable);
                 }
-                Found::NotHere if journey.is_only_if_cached() => return self.refuse_only_if_cached(&journey),
-                Found::Ask { .. } if journey.is_only_if_cached() => {
-                    return self.refuse_only_if_cached(&journey);
-                }
+                _ if journey.is_only_if_cached() => return self.refuse_only_if_cached(&journey),
                 Found::Ask { stored, why, .. } => {
                     (self.errand_to_validate(&journey, stored), Forward::from(*why))
                 }
@@ -213,15 +216,23 @@ impl Pipeline {
             journey.note_exchange(&fetched);
             match fetched {
                 Fetched::Confirmed { response, collapsed, .. } => {
-                    if !collapsed || journey.accepts_shared(&response.facts, &response.selecting) {
-                        return self.deliver_confirmed(&journey, &response, forward, collapsed);
+                    match self.accepts(&journey, collapsed, &response.facts, &response.selecting) {
+                        Shared::Accepted => {
+                            return self.deliver_confirmed(&journey, &response, forward, collapsed);
+                        }
+                        Shared::OtherVariant => journey.note_variant(&response.selecting),
+                        Shared::OwnOnly => turn = TURNS,
                     }
                 }
                 Fetched::Arriving { arrival, reader, collapsed } => {
-                    if !collapsed || journey.accepts_shared(&arrival.facts, &arrival.selecting) {
-                        return self.deliver_arriving(&journey, arrival, reader, forward, collapsed);
+                    match self.accepts(&journey, collapsed, &arrival.facts, &arrival.selecting) {
+                        Shared::Accepted => {
+                            return self.deliver_arriving(&journey, arrival, reader, forward, collapsed);
+                        }
+                        Shared::OtherVariant => journey.note_variant(&arrival.selecting),
+                        // Not a second time for somebody else's: that would be to queue up.
+                        Shared::OwnOnly => turn = TURNS,
                     }
-                    journey.note_variant(&arrival.selecting);
                 }
                 Fetched::Own { response, reason, .. } => {
                     let failure = Failure::Status(response.status);
@@ -230,22 +241,37 @@ impl Pipeline {
                     }
                     return self.deliver_own(&journey, *response, reason, forward);
                 }
-                // A connection that died under another's request says little of this one's: ask again, together
-                // with the others who waited. An origin that nobody can reach is another matter.
-                Fetched::Failed { error, collapsed: true } if turn < TURNS && !error.retriable() => {}
                 Fetched::Failed { error, collapsed } => {
                     if let Some(stale) = self.stale_instead(&journey, &found, Failure::Unreachable) {
                         return self.deliver_stale(&journey, &stale, forward, Failure::Unreachable);
                     }
-                    return self.deliver_failure(&journey, &error, forward, collapsed);
+                    // A connection that died under another's request says little of this one's: ask again,
+                    // together with the others who waited. An origin that nobody can reach is another matter.
+                    let again = collapsed && !error.retriable() && turn + 1 < TURNS;
+                    if !again {
+                        return self.deliver_failure(&journey, &error, forward, collapsed);
+                    }
                 }
                 Fetched::LookAgain => {}
                 // What the leader got may be in the store by now, or was for the leader alone: look again,
                 // and do not wait for another one.
-                Fetched::Retry(_) | Fetched::Released(_) => turn = TURNS,
+                Fetched::Retry(_) => turn = TURNS,
+                Fetched::Released(reason) => {
+                    if let Unshared::ServerError(status) = reason
+                        && let Some(stale) = self.stale_instead(&journey, &found, Failure::Status(status))
+                    {
+                        return self.deliver_stale(&journey, &stale, forward, Failure::Status(status));
+                    }
+                    turn = TURNS;
+                }
             }
             turn += 1;
         }
+    }
+
+    /// Whether what was fetched may answer this request: its own always.
+    fn accepts(&self, journey: &Journey, collapsed: bool, facts: &Facts, selecting: &Selecting) -> Shared {
+        if collapsed { journey.accepts_shared(&self.identity, facts, selecting) } else { Shared::Accepted }
     }
 
     /// The page for a request that was not admitted; the connection closes after it.
