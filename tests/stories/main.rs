@@ -8,6 +8,7 @@
 mod common;
 
 mod before_servers;
+mod caching;
 mod drain;
 mod failures;
 mod flights;
@@ -16,6 +17,7 @@ mod listening;
 mod malformed;
 mod memory;
 mod operate;
+mod poisoning;
 mod privacy;
 mod protocol;
 mod slow_clients;
