@@ -70,7 +70,12 @@ fn every_clause_has_exactly_one_row_that_says_the_same() {
 /// Whether the source holds a test of this name: a function with `#[test]` in the lines just above it.
 fn has_test(source: &str, name: &str) -> bool {
     let Some(at) = source.find(&format!("fn {name}(")) else { return false };
-    source[..at].lines().rev().take_while(|line| !line.trim().is_empty()).any(|line| line.trim() == "#[test]")
+    source[..at]
+        .trim_end()
+        .lines()
+        .rev()
+        .take_while(|line| !line.trim().is_empty())
+        .any(|line| line.trim() == "#[test]")
 }
 
 #[test]
