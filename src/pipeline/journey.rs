@@ -11,7 +11,6 @@ use http::header::{
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 
-use super::keys::asked_target;
 use super::{Pipeline, RoutePlan};
 use crate::clock::Moment;
 use crate::fetch::Fetched;
@@ -77,7 +76,7 @@ impl Pipeline {
         let facts = RequestFacts::read(&request.method, &request.headers);
         let routing = self.routing.load();
         let plan = routing.select(&admitted.host, admitted.path(), &request.method).clone();
-        let target = match asked_target(&admitted.target, &plan.query) {
+        let target = match plan.query.target(&admitted.target) {
             Cow::Borrowed(same) => admitted.target.slice(..same.len()),
             Cow::Owned(other) => Bytes::from(other),
         };

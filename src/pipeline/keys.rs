@@ -1,7 +1,5 @@
 //! Under which key a URL's responses are stored, with the rules of its route applied.
 
-use std::borrow::Cow;
-
 use crate::policy::QueryRule;
 use crate::semantics::key::{Secret, Target};
 
@@ -19,7 +17,7 @@ impl KeyMaker {
 
     /// The key of a URL: `target` is path and query as the client sent them, `host` is in normal form.
     pub fn key(&self, host: &str, target: &[u8], rule: &QueryRule) -> u128 {
-        self.digest(host, &asked_target(target, rule))
+        self.digest(host, &rule.target(target))
     }
 
     /// The digest of a URL without its query.
@@ -37,21 +35,6 @@ impl KeyMaker {
 
     fn digest(&self, host: &str, path_and_query: &[u8]) -> u128 {
         Target { scheme: "http", authority: host, path_and_query }.key(self.secret).0
-    }
-}
-
-/// Path and query with the route's rule applied to the query: what a response under this key must be asked
-/// for by.
-pub fn asked_target<'t>(target: &'t [u8], rule: &QueryRule) -> Cow<'t, [u8]> {
-    if rule.is_empty() {
-        return Cow::Borrowed(target);
-    }
-    let Some(at) = memchr::memchr(b'?', target) else { return Cow::Borrowed(target) };
-    let Ok(query) = str::from_utf8(&target[at + 1..]) else { return Cow::Borrowed(target) };
-    match rule.normalise(query) {
-        Cow::Borrowed(same) if same.len() == query.len() => Cow::Borrowed(target),
-        normal if normal.is_empty() => Cow::Borrowed(&target[..at]),
-        normal => Cow::Owned([&target[..=at], normal.as_bytes()].concat()),
     }
 }
 

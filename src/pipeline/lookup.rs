@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use http::header::ETAG;
 use smallvec::SmallVec;
 
 use super::{Journey, Pipeline};
@@ -164,7 +163,8 @@ fn holds_what_is_asked(response: &StoredResponse, journey: &Journey) -> bool {
         )
 }
 
-/// A fresh first part may be completed, if the whole is asked for (RFC 9111 §3.3).
+/// A fresh first part may be completed, if the whole is asked for (RFC 9111 §3.3). Whether what comes belongs
+/// to it is judged then (§3.4): without a strong validator it does not, and the whole is fetched.
 fn may_complete(part: &Reviewed, journey: &Journey) -> bool {
     let response = &part.response;
     response.body.is_partial()
@@ -177,10 +177,4 @@ fn may_complete(part: &Reviewed, journey: &Journey) -> bool {
         && !journey.is_head()
         && part.soft_purged.is_none()
         && response.facts.is_fresh(journey.now())
-        // RFC 9111 §3.4: without a strong validator nobody can tell that the parts belong together.
-        && crate::semantics::partial::completion(
-            &response.body.span(),
-            response.fields().get(ETAG).map(|tag| tag.as_bytes()),
-        )
-        .is_some_and(|completion| completion.if_range.is_some())
 }

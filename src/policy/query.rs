@@ -26,6 +26,21 @@ impl QueryRule {
         self.drop.is_empty() && self.keep.is_none() && !self.sort
     }
 
+    /// Path and query with this rule applied to the query: what a response that is stored under the query's
+    /// normal form must be asked for by.
+    pub fn target<'t>(&self, target: &'t [u8]) -> Cow<'t, [u8]> {
+        if self.is_empty() {
+            return Cow::Borrowed(target);
+        }
+        let Some(at) = memchr::memchr(b'?', target) else { return Cow::Borrowed(target) };
+        let Ok(query) = str::from_utf8(&target[at + 1..]) else { return Cow::Borrowed(target) };
+        match self.normalise(query) {
+            Cow::Borrowed(same) if same.len() == query.len() => Cow::Borrowed(target),
+            normal if normal.is_empty() => Cow::Borrowed(&target[..at]),
+            normal => Cow::Owned([&target[..=at], normal.as_bytes()].concat()),
+        }
+    }
+
     /// The normal form of `query` (what stands behind the `?`, without it). An empty result means that
     /// there is no query any more: the `?` goes as well.
     ///
