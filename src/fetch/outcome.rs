@@ -40,8 +40,15 @@ pub struct Arrival {
 /// What a fetch brought for one request.
 #[derive(Debug)]
 pub enum Fetched {
-    /// A stored response, that a 304 has confirmed.
-    Confirmed { response: Arc<StoredResponse>, collapsed: bool, sent: Moment, answered: Moment },
+    /// A stored response, that a 304 has confirmed; and why what the 304 made of it is for this request alone,
+    /// where that is so.
+    Confirmed {
+        response: Arc<StoredResponse>,
+        collapsed: bool,
+        not_kept: Option<NotStored>,
+        sent: Moment,
+        answered: Moment,
+    },
     /// A response that is being stored, and this request's place on its tape.
     Arriving { arrival: Arc<Arrival>, reader: Reader, collapsed: bool },
     /// A response for this request alone, and why it is not stored.
@@ -107,7 +114,7 @@ impl Landing {
     pub(super) fn for_follower(self) -> Fetched {
         match self {
             Landing::Confirmed { response, sent, answered } => {
-                Fetched::Confirmed { response, collapsed: true, sent, answered }
+                Fetched::Confirmed { response, collapsed: true, not_kept: None, sent, answered }
             }
             Landing::Arriving(arrival) => match arrival.tape.reader() {
                 Some(reader) => Fetched::Arriving { arrival, reader, collapsed: true },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING, VARY,
+    AGE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::oneshot;
@@ -25,7 +25,7 @@ use crate::semantics::partial::{self, Combination, ContentRange, Span};
 use crate::semantics::storability::{self, NotStored, Storability, StoreRequest, Terms};
 use crate::semantics::validation::{self, Conditions, HeadEffect, Selected};
 use crate::semantics::variant::{self, Selecting, Vary};
-use crate::semantics::{Facts, dates, fields, staleness};
+use crate::semantics::{Facts, fields, staleness};
 use crate::store::ledger::{Birth, Review};
 use crate::store::{Charge, Contents, Kept, Key, StoredBody, StoredResponse};
 
@@ -96,11 +96,13 @@ impl Fetch {
             match self.weigh(&errand, response, &birth, times) {
                 Weighed::Confirmed(Freshened { own, shared }) => {
                     let Times { sent, answered } = times;
+                    let not_kept = shared.as_ref().err().copied();
                     let landing = match shared {
                         Ok(response) => Landing::Confirmed { response, sent, answered },
                         Err(reason) => Landing::Released(Unshared::NotStored(reason)),
                     };
-                    let own = Fetched::Confirmed { response: own, collapsed: false, sent, answered };
+                    let own =
+                        Fetched::Confirmed { response: own, collapsed: false, not_kept, sent, answered };
                     return voyage.end(landing, own);
                 }
                 Weighed::AskAgain => errand.purpose = Purpose::Fill,
@@ -430,10 +432,7 @@ impl Fetch {
         for name in [&AGE, &CONTENT_LENGTH, &TRANSFER_ENCODING] {
             headers.remove(name);
         }
-        if !headers.contains_key(DATE) {
-            // RFC 9110 §6.6.1: a recipient that stores a response without Date adds one.
-            headers.insert(DATE, dates::format(what.facts.response_time));
-        }
+        fields::ensure_date(&mut headers, what.facts.response_time);
         let settings = &self.store.settings().tags;
         let (mut lines, mut hidden) = (FieldLines::new(), FieldLines::new());
         for (name, value) in &headers {

@@ -23,6 +23,7 @@ use crate::semantics::partial::Span;
 use crate::semantics::range::{self, Multipart, Part, Selection};
 use crate::semantics::staleness::Failure;
 use crate::semantics::status::{CacheStatus, Forward};
+use crate::semantics::storability::NotStored;
 use crate::store::{StoredBody, StoredResponse};
 
 /// Our name in `Cache-Status`.
@@ -90,6 +91,7 @@ impl Pipeline {
         &self,
         journey: &Journey,
         response: &Arc<StoredResponse>,
+        not_kept: Option<NotStored>,
         forward: Forward,
         collapsed: bool,
     ) -> Response {
@@ -99,8 +101,9 @@ impl Pipeline {
         let status = CacheStatus {
             forward_status: Some(304),
             ttl_secs: Some(response.facts.ttl_secs(now)),
-            stored: true,
+            stored: not_kept.is_none(),
             collapsed: collapsed.then_some(true),
+            detail: not_kept.map(|reason| reason.as_str().into()),
             ..CacheStatus::forward(forward)
         };
         let result = if collapsed { CacheResult::Collapsed } else { CacheResult::Revalidated };

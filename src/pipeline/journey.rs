@@ -137,6 +137,8 @@ impl Pipeline {
         let outcome = outcome_of(&request, id, CacheResult::Refused, "connect", "");
         let mut response =
             page(StatusCode::NOT_IMPLEMENTED, "This server opens no tunnels to other hosts.", outcome);
+        let status = CacheStatus { detail: Some("connect".into()), ..CacheStatus::default() };
+        self.add_cache_status(&mut response.fields, &status);
         response.close = true;
         let status = CacheStatus { detail: Some("connect".into()), ..CacheStatus::default() };
         self.add_cache_status(&mut response.fields, &status);
@@ -210,12 +212,7 @@ impl Journey {
 
     /// Whether the rules let this request look into the cache.
     pub fn may_look_up(&self) -> Result<(), Unusable> {
-        reuse::admits(&self.facts, &self.plan.policy)?;
-        // RFC 9110 §13.1.1: If-Match and If-Unmodified-Since are about what the origin has.
-        match crate::semantics::conditional::is_for_the_origin(&self.facts) {
-            true => Err(Unusable::Method),
-            false => Ok(()),
-        }
+        reuse::admits(&self.facts, &self.plan.policy)
     }
 
     /// Whether a GET or HEAD came with content.

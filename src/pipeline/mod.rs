@@ -43,6 +43,7 @@ use crate::front::page::page;
 use crate::front::{Admission, admit};
 use crate::message::{CacheResult, Outcome, Peer, Request, RequestId, Response};
 use crate::metrics::Events;
+use crate::semantics::conditional::is_for_the_origin;
 use crate::semantics::facts::Facts;
 use crate::semantics::request::CacheMethod;
 use crate::semantics::reuse::Unusable;
@@ -184,6 +185,8 @@ impl Pipeline {
             // Content in a GET has no meaning that all share (RFC 9110 §9.3.1), and is not part of its key:
             // whoever sends some means something by it, and must not get what another one's stood for.
             Ok(()) if journey.has_content() => Way::Pass(Forward::Bypass, "request-content"),
+            // RFC 9111 §4.3.2: If-Match and If-Unmodified-Since are about what the origin has.
+            Ok(()) if is_for_the_origin(&journey.facts) => Way::Pass(Forward::Request, "origin-conditions"),
             Ok(()) => Way::LookUp,
             Err(Unusable::Method) => Way::Pass(Forward::Method, "method"),
             Err(reason) => Way::Pass(reason.into(), reason.as_str()),
@@ -215,10 +218,10 @@ impl Pipeline {
             };
             journey.note_exchange(&fetched);
             match fetched {
-                Fetched::Confirmed { response, collapsed, .. } => {
+                Fetched::Confirmed { response, collapsed, not_kept, .. } => {
                     match self.accepts(&journey, collapsed, &response.facts, &response.selecting) {
                         Shared::Accepted => {
-                            return self.deliver_confirmed(&journey, &response, forward, collapsed);
+                            return self.deliver_confirmed(&journey, &response, not_kept, forward, collapsed);
                         }
                         Shared::OtherVariant => journey.note_variant(&response.selecting),
                         Shared::OwnOnly => turn = TURNS,
