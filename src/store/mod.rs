@@ -7,8 +7,9 @@
 pub mod body;
 pub mod charge;
 pub mod expression;
+mod ghosts;
 pub mod ledger;
-mod memory;
+pub mod memory;
 pub mod response;
 pub mod tags;
 pub mod uncacheable;
@@ -22,7 +23,7 @@ use smallvec::SmallVec;
 pub use body::StoredBody;
 pub use charge::{Budget, Charge};
 use ledger::{Birth, Condemned, Ledger, LedgerSettings, Review};
-use memory::Memory;
+use memory::{Memory, Shelved};
 pub use response::{Contents, Place, StoredResponse};
 use tags::TagSettings;
 use uncacheable::Uncacheable;
@@ -60,17 +61,31 @@ impl Held {
     fn len(&self) -> usize {
         self.responses().len()
     }
+}
 
+impl Shelved for Held {
     fn weight(&self) -> u64 {
         self.responses().iter().map(|response| response.weight()).sum()
     }
 
-    fn asked_for_again(&self) -> bool {
-        self.responses().iter().any(|response| response.was_asked_for())
+    fn count(&self) -> u64 {
+        self.len() as u64
     }
 
-    fn forget_asks(&self) {
-        self.responses().iter().for_each(|response| response.forget_asks());
+    fn asks(&self) -> u32 {
+        self.responses().iter().map(|response| response.asks()).max().unwrap_or(0)
+    }
+
+    fn set_asks(&self, asks: u32) {
+        self.responses().iter().for_each(|response| response.set_asks(asks));
+    }
+
+    fn still_wanted(self) -> Option<Held> {
+        if self.responses().iter().all(|response| !response.was_removed()) {
+            return Some(self);
+        }
+        let left = self.responses().iter().filter(|response| !response.was_removed());
+        Held::of(left.cloned().collect())
     }
 }
 
@@ -107,7 +122,7 @@ impl StoreSettings {
 
 /// All stored responses.
 pub struct Store {
-    memory: Memory,
+    memory: Memory<Held>,
     ledger: Arc<Ledger>,
     /// For bodies that are still arriving: an eighth of the memory.
     pub arriving: Arc<Budget>,
@@ -224,6 +239,8 @@ impl Store {
 
     /// Takes one response out of the store, if it is still there.
     pub fn remove(&self, response: &Arc<StoredResponse>) {
+        // It may just be between two shelves, where no update finds it.
+        response.mark_removed();
         self.retain(Key(response.place.key), |other| !Arc::ptr_eq(other, response));
     }
 
@@ -306,7 +323,7 @@ impl Store {
         Statistics {
             responses: tally.responses(),
             bytes: tally.bytes(),
-            evicted_for_size: tally.evicted_for_size.load(Ordering::Relaxed),
+            evicted_for_size: tally.evicted_for_size(),
             purged: self.purged.load(Ordering::Relaxed),
             expired: self.expired.load(Ordering::Relaxed),
             replaced: self.replaced.load(Ordering::Relaxed),

@@ -1,6 +1,6 @@
 //! One stored response: its fields, its body, and what is needed to decide about it without reading either.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,9 @@ use crate::semantics::variant::Selecting;
 /// Bytes that a stored response takes beyond its fields, body and tags: the struct itself with its
 /// reference counts, and the shelf's index. Measured; see `docs/performance.md`.
 const OVERHEAD_BYTES: u64 = 480;
+
+/// More asks than this are not counted: enough to tell what is popular.
+const ASKS_MAX: u8 = 3;
 
 /// Where a response belongs: the same for all variants of one URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +69,10 @@ pub struct StoredResponse {
     contents: Contents,
     pub standing: Standing,
     hits: AtomicU32,
-    /// Whether it was asked for since it came to its shelf.
-    asked: AtomicU32,
+    /// How often it was asked for since it came to its shelf, up to [`ASKS_MAX`].
+    asks: AtomicU8,
+    /// It was taken out of the store: it must not come back, wherever it was at that moment.
+    removed: AtomicBool,
 }
 
 impl std::ops::Deref for StoredResponse {
@@ -81,7 +86,13 @@ impl std::ops::Deref for StoredResponse {
 impl StoredResponse {
     /// `contents` with the standing that the ledger gave it.
     pub fn new(contents: Contents, standing: Standing) -> Self {
-        StoredResponse { contents, standing, hits: AtomicU32::new(0), asked: AtomicU32::new(0) }
+        StoredResponse {
+            contents,
+            standing,
+            hits: AtomicU32::new(0),
+            asks: AtomicU8::new(0),
+            removed: AtomicBool::new(false),
+        }
     }
 
     /// What `ledger` says of it now: two loads and a comparison where nothing new was purged.
@@ -92,9 +103,10 @@ impl StoredResponse {
     /// Counts a hit.
     pub fn note_hit(&self) {
         self.hits.fetch_add(1, Ordering::Relaxed);
-        // Written once only: a hot response's line of memory is shared by all cores.
-        if self.asked.load(Ordering::Relaxed) == 0 {
-            self.asked.store(1, Ordering::Relaxed);
+        // Not written any more once it is known to be popular: all cores share a hot response's line of memory.
+        let asks = self.asks.load(Ordering::Relaxed);
+        if asks < ASKS_MAX {
+            self.asks.store(asks + 1, Ordering::Relaxed);
         }
     }
 
@@ -106,15 +118,23 @@ impl StoredResponse {
     /// Takes over the counts of the response that this one replaces.
     pub fn inherit_hits(&self, from: &StoredResponse) {
         self.hits.store(from.hits(), Ordering::Relaxed);
-        self.asked.store(from.asked.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.asks.store(from.asks.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    pub(super) fn was_asked_for(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) != 0
+    pub(super) fn asks(&self) -> u32 {
+        u32::from(self.asks.load(Ordering::Relaxed))
     }
 
-    pub(super) fn forget_asks(&self) {
-        self.asked.store(0, Ordering::Relaxed);
+    pub(super) fn set_asks(&self, asks: u32) {
+        self.asks.store(u8::try_from(asks).unwrap_or(ASKS_MAX).min(ASKS_MAX), Ordering::Relaxed);
+    }
+
+    pub(super) fn mark_removed(&self) {
+        self.removed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
     }
 }
 
