@@ -190,9 +190,16 @@ impl Memory {
         &self.stripes[(key.0 >> 64) as usize % STRIPES]
     }
 
-    /// Everything that is stored, for sweeping and inspection: a moving picture, not a snapshot.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, Held)> + '_ {
-        self.main.iter().chain(self.probation.iter()).map(|(key, held)| (*key, held))
+    /// Everything that is stored, for sweeping and inspection: a moving picture, not a snapshot. Counts as no
+    /// use of what it visits.
+    ///
+    /// The way leads from the probation shelf to the main one, so what moves up meanwhile is met here or there.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, Held)> + Send + '_ {
+        let landing = std::iter::from_fn(|| {
+            self.land();
+            None
+        });
+        self.probation.iter().chain(landing).chain(self.main.iter()).map(|(key, held)| (*key, held))
     }
 
     /// How much is stored.
