@@ -90,8 +90,8 @@ fn churn(ceiling: u64) {
     );
     let everything = Invalidation::hard(Selector::Everything);
     store.ledger().append(everything, NOW);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let dropped = runtime.block_on(store.sweep(|| NOW, 256));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let dropped = runtime.block_on(store.sweep(|| NOW, &mut |_, _| ())).dropped;
     let purged = Instant::now();
     for seconds in [1, 5, 15] {
         std::thread::sleep(Duration::from_secs(seconds).saturating_sub(purged.elapsed()));
@@ -112,6 +112,7 @@ fn keep(store: &Arc<Store>, number: u64, size: usize) {
     let contents = Contents {
         place: Place {
             key,
+            url: None,
             page: !key,
             host: "www.example.com".into(),
             target: format!("/articles/{number}/index.html").into_bytes().into(),

@@ -24,7 +24,7 @@ pub use outcome::{Arrival, Fetched, Landing};
 pub use run::Times;
 
 use crate::clock::Clock;
-use crate::store::ledger::{Asked, Sequence, Verdict};
+use crate::store::ledger::{Asked, Review, Sequence, Verdict};
 use crate::store::{Key, Store, StoredResponse};
 
 /// The bounds of fetching.
@@ -117,7 +117,7 @@ impl Fetch {
 
     /// A running fetch of the whole, for a request that wants a part of it; never begins one.
     pub async fn join_whole(&self, key: FlightKey, asked: Asked<'_>) -> Option<Fetched> {
-        let follower = self.flights.find(key, |born| self.is_untouched(asked, born))?;
+        let follower = self.flights.find(key, |born, landing| self.may_join(asked, born, landing))?;
         let landing = follower.landing(self.settings.follower_wait).await.ok()?;
         Some(landing.for_follower())
     }
@@ -132,12 +132,42 @@ impl Fetch {
     fn join(&self, key: FlightKey, errand: &Errand) -> Part<Landing> {
         let asked = errand.place.asked();
         let born = self.store.ledger().head().get();
-        self.flights.join(key, born, |born| self.is_untouched(asked, born))
+        self.flights.join(key, born, |born, landing| self.may_join(asked, born, landing))
     }
 
-    /// Whether no purge since `born` can concern what is fetched: only then may one join late.
-    fn is_untouched(&self, asked: Asked<'_>, born: u64) -> bool {
+    /// Whether no purge since `born` can concern what is fetched: only then may one join late. By its place,
+    /// and once its head has come by its tags and fields too.
+    fn may_join(&self, asked: Asked<'_>, born: u64, landing: Option<&Landing>) -> bool {
         let verdict = self.store.ledger().judge(&asked, Sequence::new(born));
         matches!(verdict, Verdict::Untouched { .. })
+            && match landing {
+                Some(Landing::Arriving(arrival)) => self.has_not_overtaken(arrival),
+                Some(Landing::Confirmed { response, .. }) => {
+                    response.review(self.store.ledger()) == Review::Good
+                }
+                Some(Landing::Failed(_) | Landing::LookAgain | Landing::Released(_)) | None => true,
+            }
+    }
+
+    /// Whether no purge that came since its fetch began concerns this response.
+    fn has_not_overtaken(&self, arrival: &Arrival) -> bool {
+        let described = arrival.described(&self.store.settings().tags);
+        let verdict = self.store.ledger().judge(&described, arrival.born);
+        matches!(verdict, Verdict::Untouched { .. })
+    }
+
+    /// Whether a request that came when the ledger's head was `came_at` may have what another request
+    /// fetched. A purge that was acknowledged before the request came is obeyed by its answer: tags and
+    /// fields are known only when the head of the response is, so who joined before is asked again here.
+    pub fn may_share(&self, fetched: &Fetched, came_at: Sequence) -> bool {
+        match fetched {
+            Fetched::Arriving { arrival, collapsed: true, .. } => {
+                arrival.born >= came_at || self.has_not_overtaken(arrival)
+            }
+            Fetched::Confirmed { response, collapsed: true, .. } => {
+                response.born >= came_at || response.review(self.store.ledger()) == Review::Good
+            }
+            _ => true,
+        }
     }
 }

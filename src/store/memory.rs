@@ -273,10 +273,17 @@ impl<V: Shelved> Memory<V> {
         &self.stripes[(key.0 >> 64) as usize % STRIPES]
     }
 
-    /// Everything that is stored, for sweeping and inspection: a moving picture, not a snapshot. What moves
-    /// from probation to main meanwhile may come twice, but is not left out: probation comes first.
-    pub fn iter(&self) -> impl Iterator<Item = (Key, V)> + '_ {
-        self.probation.iter().chain(self.main.iter()).map(|(key, value)| (*key, value))
+    /// Everything that is stored, for sweeping and inspection: a moving picture, not a snapshot. Counts as no
+    /// use of what it visits.
+    ///
+    /// The way leads from the probation shelf to the main one, so what moves up meanwhile is met here or there,
+    /// or twice.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, V)> + Send + '_ {
+        let landing = std::iter::from_fn(|| {
+            self.land();
+            None
+        });
+        self.probation.iter().chain(landing).chain(self.main.iter()).map(|(key, value)| (*key, value))
     }
 
     /// How much is stored.
