@@ -20,4 +20,5 @@ mod operate;
 mod poisoning;
 mod privacy;
 mod protocol;
+mod purging;
 mod slow_clients;
