@@ -38,13 +38,14 @@ impl Identity {
         fields.remove(EXPECT);
         // In normal form, as in the key: a spelling that the origin takes for another host must not get what it
         // answers stored for this one.
-        if (!admitted.host.is_empty() || !fields.contains_key(HOST))
+        // An HTTP/1.0 client may name none: the backend then says which host it is.
+        if !admitted.host.is_empty()
             && let Ok(host) = HeaderValue::from_str(&admitted.host)
         {
             fields.insert(HOST, host);
         }
         self.add_via(&mut fields, request.version);
-        self.add_forwarded(&mut fields, &request.peer);
+        self.add_forwarded(&mut fields, request);
         fields
     }
 
@@ -59,8 +60,11 @@ impl Identity {
         }
     }
 
-    /// Whether the origin may be told another value of this field (in lower case) than the client sent.
-    pub fn writes(name: &str) -> bool {
+    /// Whether the origin may be told another value of this field (in lower case) than the request has.
+    pub fn writes(&self, name: &str) -> bool {
+        if name == "x-forwarded-proto" && self.trust.is_any() {
+            return false;
+        }
         matches!(name, "host" | "via" | "forwarded" | "surrogate-capability" | "expect")
             || name.starts_with("x-")
                 && (name.starts_with("x-forwarded-") || is_spoofable(name) || name == "x-real-ip")
@@ -74,7 +78,8 @@ impl Identity {
 
     /// What a client says of its own client is passed on only if it is a trusted proxy; otherwise
     /// anybody could pass for anybody towards an application that believes these fields.
-    fn add_forwarded(&self, fields: &mut HeaderMap, peer: &Peer) {
+    fn add_forwarded(&self, fields: &mut HeaderMap, request: &Request) {
+        let peer = &request.peer;
         let trusted = self.trust.covers(peer);
         if !trusted {
             let barred = |name: &HeaderName| {
@@ -96,8 +101,11 @@ impl Identity {
                 fields.insert(X_REAL_IP.clone(), value);
             }
         }
+        // As it was settled, whatever `Connection` names: responses are told apart by it.
+        let scheme = request.headers.get(&X_FORWARDED_PROTO).filter(|_| trusted).cloned();
         if !fields.contains_key(&X_FORWARDED_PROTO) {
-            fields.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
+            let scheme = scheme.unwrap_or(HeaderValue::from_static("http"));
+            fields.insert(X_FORWARDED_PROTO.clone(), scheme);
         }
         if !fields.contains_key(&X_FORWARDED_HOST)
             && let Some(host) = host.clone()

@@ -306,7 +306,7 @@ impl Journey {
         among: impl IntoIterator<Item = &'s Selecting>,
     ) -> &HeaderMap {
         let mut names = among.into_iter().flat_map(|selecting| selecting.entries());
-        match names.any(|(name, _)| Identity::writes(name)) {
+        match names.any(|(name, _)| identity.writes(name)) {
             true => self.told.get_or_init(|| identity.fields_for_origin(&self.admitted)),
             false => self.headers(),
         }
