@@ -118,7 +118,7 @@ fn keep(store: &Arc<Store>, number: u64, size: usize) {
             target: format!("/articles/{number}/index.html").into_bytes().into(),
         },
         status: http::StatusCode::OK,
-        lines: Bytes::from(fields(number).into_bytes()),
+        lines: Bytes::from(fields(number).into_bytes().into_boxed_slice()),
         hidden: Bytes::new(),
         facts: facts(),
         body,
