@@ -13,6 +13,7 @@ mod run;
 pub mod sliced;
 pub mod tape;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,11 +87,9 @@ impl Fetch {
             }
             Part::Lead(leader) => {
                 let (own, mine) = oneshot::channel();
-                let fetch = self.clone();
                 // It ends when the origin has answered in full or its timeouts are over; if this client
                 // goes away meanwhile, the response is stored all the same.
-                tokio::spawn(async move { fetch.run(errand, Some(leader), Some(own)).await });
-                mine.await.unwrap_or(Fetched::Retry(Deserted::LeaderGone))
+                ashore(self.clone().run(errand, Some(leader), Some(own)), mine).await
             }
             Part::Follow(follower) => match follower.landing(self.settings.follower_wait).await {
                 Ok(landing) => landing.for_follower(),
@@ -102,9 +101,7 @@ impl Fetch {
     /// Fetches for this request alone; what can be stored is stored all the same.
     async fn alone(self: &Arc<Self>, errand: Errand) -> Fetched {
         let (own, mine) = oneshot::channel();
-        let fetch = self.clone();
-        tokio::spawn(async move { fetch.run(errand, None, Some(own)).await });
-        mine.await.unwrap_or(Fetched::Retry(Deserted::LeaderGone))
+        ashore(self.clone().run(errand, None, Some(own)), mine).await
     }
 
     /// Begins a fetch that nobody waits for, unless one is under way.
@@ -168,6 +165,42 @@ impl Fetch {
                 response.born >= came_at || response.review(self.store.ledger()) == Review::Good
             }
             _ => true,
+        }
+    }
+}
+
+/// Runs a fetch in the task of the request that began it until it has `mine` to bring; what is left of it
+/// then, or when that request is given up, goes on in a task of its own. So a small response costs no task
+/// and no waking of one task by another, and yet the fetch belongs to nobody's request.
+///
+/// Cancel safe.
+async fn ashore(
+    run: impl Future<Output = ()> + Send + 'static,
+    mut mine: oneshot::Receiver<Fetched>,
+) -> Fetched {
+    let mut run = Detached(Some(Box::pin(run)));
+    std::future::poll_fn(|cx| {
+        if let Some(under_way) = &mut run.0
+            && under_way.as_mut().poll(cx).is_ready()
+        {
+            run.0 = None;
+        }
+        Pin::new(&mut mine).poll(cx)
+    })
+    .await
+    .unwrap_or(Fetched::Retry(Deserted::LeaderGone))
+}
+
+/// A future that goes on in a task of its own when it is dropped before its end.
+struct Detached<F: Future<Output = ()> + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output = ()> + Send + 'static> Drop for Detached<F> {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending, and with it the fetch.
+        if let Some(under_way) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(under_way);
         }
     }
 }

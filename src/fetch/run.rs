@@ -438,6 +438,10 @@ impl Fetch {
         fields::ensure_date(&mut headers, what.facts.response_time);
         let settings = &self.store.settings().tags;
         let (mut lines, mut hidden) = (FieldLines::new(), FieldLines::new());
+        // Exactly as much as is needed where nothing is hidden: then nothing is copied to be kept.
+        lines
+            .own
+            .reserve_exact(headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum());
         for (name, value) in &headers {
             let into = if settings.strips(name.as_str().as_bytes()) { &mut hidden } else { &mut lines };
             into.push(name.as_str(), value.as_bytes());
