@@ -42,6 +42,7 @@ fn keep(store: &Arc<Store>, number: u64, facts: Facts) {
     let contents = Contents {
         place: Place {
             key: spread(number),
+            url: None,
             page: !spread(number),
             host: "www.example.com".into(),
             target: format!("/article-{number}").into_bytes().into(),
