@@ -111,6 +111,10 @@ impl Pipeline {
         hasher.write_u128(journey.key.0);
         let known = match found {
             Found::Ask { chosen: Some(chosen), .. } => Some(&chosen.response.selecting),
+            // What varies already varies by the same fields, most likely.
+            Found::OtherVariants => {
+                journey.variant().or(journey.seen.first().map(|stored| &stored.selecting))
+            }
             _ => journey.variant(),
         };
         let fields = journey.selected_by(&self.identity, known);

@@ -1,6 +1,8 @@
 //! One origin request per key, however many ask; and never a queue where sharing is not possible.
 
 use crate::common::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const CROWD: usize = 1000;
 
@@ -224,5 +226,170 @@ fn requests_at_the_very_end_of_a_fetch_make_no_second_one() {
         origin.request_count(),
         PAGES,
         "one for each page, however close together they were asked for"
+    );
+}
+
+/// A page that may not be used again without asking is no reason to wait for one another, wave after wave.
+#[test]
+fn a_crowd_for_a_page_that_is_always_validated_does_not_queue_up() {
+    const HERE: usize = 50;
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |asked, wire| {
+            if asked.number > 1 {
+                gate.wait();
+            }
+            match asked.field("If-None-Match") {
+                Some(_) => {
+                    let _ = wire.send("HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n\r\n");
+                    Next::Keep
+                }
+                None => wire.answer("Cache-Control: no-cache\r\nETag: \"1\"\r\n", "page"),
+            }
+        })
+    };
+    let larder = Larder::before(&origin.url());
+    larder.get("/page").expect_status(200);
+    let mut crowd: Vec<Connection> = (0..HERE).map(|_| larder.connect()).collect();
+    for client in &mut crowd {
+        client.ask_get("/page");
+    }
+    origin.wait_for_requests(1 + HERE);
+    gate.open();
+    for client in &mut crowd {
+        assert_eq!(client.answer("GET").unwrap().expect_status(200).text(), "page");
+    }
+}
+
+/// Each variant is asked for once, though nobody knows of variants before the first answer.
+#[test]
+fn a_crowd_for_two_variants_makes_two_origin_requests() {
+    const EACH: usize = 100;
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |asked, wire| {
+            gate.wait();
+            let language = asked.field("Accept-Language").unwrap_or("none").to_owned();
+            wire.answer("Cache-Control: max-age=600\r\nVary: Accept-Language\r\n", language)
+        })
+    };
+    let larder = Larder::before(&origin.url());
+    let mut crowd: Vec<(Connection, &str)> = Vec::new();
+    for number in 0..2 * EACH {
+        let language = if number % 2 == 0 { "de" } else { "fr" };
+        let mut client = larder.connect();
+        client.ask("GET", "/page", &[("Accept-Language", language)], b"");
+        crowd.push((client, language));
+    }
+    origin.wait_for_requests(1);
+    gate.open();
+    for (client, language) in &mut crowd {
+        assert_eq!(client.answer("GET").unwrap().expect_status(200).text(), *language);
+    }
+    assert_eq!(origin.request_count(), 2);
+}
+
+/// The origin answers each of a crowd with an error: those who may have the old page instead do not all ask.
+#[test]
+fn a_crowd_before_a_failing_origin_gets_the_old_page_for_one_request() {
+    const HERE: usize = 50;
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |asked, wire| {
+            if asked.number == 1 {
+                return wire.answer("Cache-Control: max-age=1, stale-if-error=600\r\nAge: 5\r\n", "old");
+            }
+            gate.wait();
+            let _ = wire.send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3\r\n\r\nbad");
+            Next::Keep
+        })
+    };
+    let larder = Larder::before_with(&origin.url(), "[cache]\nstale_while_revalidate = \"0s\"");
+    larder.get("/page").expect_status(200);
+    let mut crowd: Vec<Connection> = (0..HERE).map(|_| larder.connect()).collect();
+    for client in &mut crowd {
+        client.ask_get("/page");
+    }
+    origin.wait_for_requests(2);
+    // One that is not shared comes after them.
+    let mut alone = larder.connect();
+    alone.ask("GET", "/page", &[("Authorization", "x")], b"");
+    origin.wait_for_requests(3);
+    gate.open();
+    for client in &mut crowd {
+        let answer = client.answer("GET").unwrap().expect_status(200);
+        assert_eq!(
+            (answer.text().as_str(), answer.cache_parameter("fwd-status").as_deref()),
+            ("old", Some("503"))
+        );
+    }
+    assert!(origin.request_count() < 10, "{} requests", origin.request_count());
+}
+
+/// Who joins a fetch late must not be given as fresh what has gone stale on its way.
+#[test]
+fn a_follower_that_comes_late_judges_freshness_by_its_own_time() {
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |asked, wire| {
+            if asked.number > 1 {
+                return wire.answer("Cache-Control: max-age=600\r\n", "another");
+            }
+            let _ = wire.send("HTTP/1.1 200 OK\r\nCache-Control: max-age=1\r\nContent-Length: 9\r\n\r\nhalf");
+            gate.wait();
+            let _ = wire.send(" more");
+            Next::Keep
+        })
+    };
+    let larder = Larder::before_with(&origin.url(), "[cache]\nstale_while_revalidate = \"0s\"");
+    let mut leader = larder.connect();
+    leader.ask_get("/page");
+    leader.wait_for(b"half").unwrap();
+    eventually("a request that comes now asks for itself", || {
+        let mut late = larder.connect();
+        late.ask_get("/page");
+        late.wait_for(b"\r\n\r\n").unwrap();
+        late.wait_for(b"h").unwrap();
+        let begun = late.read_some(4096).unwrap();
+        String::from_utf8_lossy(&begun).contains("another")
+    });
+    gate.open();
+    assert_eq!(leader.answer("GET").unwrap().expect_whole().text(), "half more");
+}
+
+/// A body of unknown length that turns out too large to keep still reaches a reader slower than the origin.
+#[test]
+fn a_slow_client_gets_all_of_what_is_too_large_to_store() {
+    const CHUNK: usize = 64 * 1024;
+    const CHUNKS: usize = 512;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let origin = Origin::scripted(move |_, wire| {
+        let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let _ = wire.send(head);
+        for number in 0..CHUNKS {
+            let line = format!("{CHUNK:x}\r\n");
+            let chunk = [line.as_bytes(), &vec![number as u8; CHUNK], b"\r\n"].concat();
+            if wire.send(chunk).is_err() {
+                return Next::Close;
+            }
+            counted.fetch_add(CHUNK, Ordering::SeqCst);
+        }
+        let _ = wire.send("0\r\n\r\n");
+        Next::Keep
+    });
+    let larder = Larder::before_with(&origin.url(), "[cache]\nmax_object = \"6MiB\"");
+    let mut client = larder.connect();
+    client.ask_get("/large");
+    client.wait_for(b"\r\n\r\n").unwrap();
+    eventually("the body has outgrown the store", || sent.load(Ordering::SeqCst) > 7 << 20);
+    let answer = client.answer("GET").unwrap().expect_whole();
+    assert_eq!(answer.body.len(), CHUNK * CHUNKS);
+    assert!(
+        answer.body.chunks(CHUNK).enumerate().all(|(number, chunk)| chunk.iter().all(|b| *b == number as u8))
     );
 }

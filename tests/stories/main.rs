@@ -8,7 +8,9 @@
 mod common;
 
 mod before_servers;
+mod caching;
 mod drain;
+mod extensions;
 mod failures;
 mod flights;
 mod harness;
@@ -16,6 +18,9 @@ mod listening;
 mod malformed;
 mod memory;
 mod operate;
+mod parts;
+mod poisoning;
 mod privacy;
 mod protocol;
 mod slow_clients;
+mod validation;

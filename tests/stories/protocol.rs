@@ -197,3 +197,82 @@ fn a_streamed_page_streams_through() {
         assert_eq!(server.runs("GET", "/stream/gate"), 1);
     }
 }
+
+/// RFC 9110 §10.1.1: the origin decides whether it wants the body, and the client is told once.
+#[test]
+fn an_expectation_is_the_origins_to_meet() {
+    let origin = Origin::scripted(|asked, wire| {
+        assert_eq!(asked.field("Expect"), Some("100-continue"));
+        wire.answer("", "not read")
+    });
+    let larder = Larder::before(&origin.url());
+    // The double reads the whole body before it answers, so the patience of the backend is what lets it go.
+    let mut client = larder.connect();
+    client.send(b"PUT /f HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n").unwrap();
+    client.wait_for(b"HTTP/1.1 100").unwrap();
+    client.send(b"body").unwrap();
+    let answer = client.answer("PUT").unwrap().expect_status(200);
+    assert_eq!(answer.interim.len(), 1);
+}
+
+/// An origin that does not want the body says so before any of it was sent.
+#[test]
+fn a_refused_expectation_costs_no_upload() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let origin = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        stream.write_all(b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n").unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        (String::from_utf8_lossy(&head).to_ascii_lowercase(), rest)
+    });
+    let larder = Larder::before(&format!("http://{address}"));
+    let mut client = larder.connect();
+    client.send(b"PUT /f HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n").unwrap();
+    let answer = client.answer("PUT").unwrap().expect_status(417);
+    assert!(answer.interim.is_empty(), "no 100 before a refusal");
+    assert!(client.is_closed(), "nobody can tell whether the body comes");
+    let (head, rest) = origin.join().unwrap();
+    assert!(head.contains("expect: 100-continue") && rest.is_empty(), "{head}");
+}
+
+/// RFC 9110 §7.8: after the 101 the bytes are the two ends' own.
+#[test]
+fn a_websocket_is_tunnelled() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let origin = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            heard.push(byte[0]);
+        }
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        stream.write_all(format!("{switch}hello client").as_bytes()).unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        (String::from_utf8_lossy(&heard).to_ascii_lowercase(), String::from_utf8_lossy(&rest).into_owned())
+    });
+    let larder = Larder::before(&format!("http://{address}"));
+    let mut client = larder.connect();
+    client.ask("GET", "/chat", &[("Connection", "Upgrade"), ("Upgrade", "websocket")], b"");
+    let switch = client.answer("GET").unwrap().expect_status(101);
+    assert_eq!((switch.all("Connection").len(), switch.field("Upgrade")), (1, Some("websocket")), "{switch}");
+    client.wait_for(b"hello client").unwrap();
+    client.send(b"hello origin").unwrap();
+    client.finish_sending();
+    let (head, heard) = origin.join().unwrap();
+    assert!(head.contains("\r\nupgrade: websocket\r\n"), "{head}");
+    assert_eq!(heard, "hello origin");
+}

@@ -1,0 +1,185 @@
+//! One client must not choose what another one gets: everything that makes a difference to the origin is part
+//! of the key, and what is not part of the key does not reach the origin.
+
+use crate::common::*;
+
+/// Says what it was asked for, as an application does that writes links into its pages.
+fn echoing() -> Origin {
+    Origin::scripted(|asked, wire| {
+        let names =
+            ["Host", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Original-URL", "X-Http-Method-Override"];
+        let told: Vec<_> = names.iter().map(|name| asked.field(name).unwrap_or("-")).collect();
+        let body = format!("{} {}", asked.target, told.join(" "));
+        wire.answer("Cache-Control: max-age=600\r\n", body)
+    })
+}
+
+#[test]
+fn spellings_of_one_url_are_one_page_asked_for_in_one_form() {
+    let origin = echoing();
+    let larder = Larder::before(&origin.url());
+    let first = larder.get("/a/../%7Ejoe/%2e/x%2f?q=%41").expect_status(200).text();
+    assert!(first.starts_with("/~joe/x%2F?q=A "), "{first}");
+    for path in ["/~joe/x%2F?q=A", "/%7ejoe/x%2f?q=%41", "/b/c/../../~joe/./x%2F?q=A"] {
+        assert_eq!(larder.get(path).expect_hit().text(), first, "{path}");
+    }
+    assert_eq!(origin.request_count(), 1);
+}
+
+/// Web cache deception: the path by which a route is chosen is the path that the origin sees.
+#[test]
+fn a_route_cannot_be_reached_by_another_routes_path() {
+    let origin = Origin::scripted(|asked, wire| wire.answer("", format!("{} of one", asked.target)));
+    let larder = Larder::before_with(
+        &origin.url(),
+        "[[route]]\nmatch = { path = \"/static/**\" }\nbackend = \"app\"\ncache = { ttl = \"1h\" }\n",
+    );
+    for path in ["/static/../account", "/static/%2e%2e/account", "/static/./../account"] {
+        for _ in 0..2 {
+            let answer = larder.get(path).expect_status(200);
+            assert_eq!((answer.text().as_str(), answer.is_hit()), ("/account of one", false), "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_dropped_parameter_does_not_reach_the_origin() {
+    let origin = echoing();
+    let larder = Larder::before_with(
+        &origin.url(),
+        "[[route]]\nmatch = { path = \"/**\" }\nbackend = \"app\"\n\
+         cache = { query = { drop = [\"utm_*\"], sort = true } }\n",
+    );
+    let first = larder.get("/page?utm_source=<script>&b=2&a=1").expect_status(200).text();
+    assert!(first.starts_with("/page?a=1&b=2 "), "{first}");
+    assert_eq!(larder.get("/page?a=1&b=2").expect_hit().text(), first);
+    let bare = larder.get("/page?utm_source=x").expect_status(200).text();
+    assert!(bare.starts_with("/page "), "{bare}");
+    larder.get("/page").expect_hit();
+    // What is never stored is passed as it is.
+    larder.post("/page?utm_source=x", b"sent").expect_status(200);
+    assert_eq!(origin.requests().last().unwrap().target, "/page?utm_source=x");
+}
+
+#[test]
+fn hosts_that_are_one_in_the_key_are_one_for_the_origin() {
+    let origin = echoing();
+    let larder = Larder::before(&origin.url());
+    let ask = |host: &str| {
+        let mut client = larder.connect();
+        client.send(format!("GET /page HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).unwrap();
+        client.answer("GET").unwrap().expect_status(200)
+    };
+    let first = ask("eXample.COM.:80").text();
+    assert_eq!(first, "/page example.com example.com - - -");
+    for host in ["example.com", "EXAMPLE.com:80", "example.com."] {
+        assert_eq!(ask(host).expect_hit().text(), first, "{host}");
+    }
+    ask("example.com:8080");
+    assert_eq!(origin.request_count(), 2);
+}
+
+#[test]
+fn what_only_proxies_may_say_is_not_taken_from_clients() {
+    let origin = echoing();
+    let larder = Larder::before(&origin.url());
+    let spoofed = [
+        ("X-Forwarded-Host", "evil.example"),
+        ("X-Forwarded-Prefix", "/evil"),
+        ("X-Original-URL", "/evil"),
+        ("X-HTTP-Method-Override", "DELETE"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-For", "192.0.2.66"),
+        ("X-Real-IP", "192.0.2.66"),
+        ("Forwarded", "for=192.0.2.66;proto=https"),
+    ];
+    let text = larder.get_with("/page", &spoofed).expect_status(200).text();
+    assert!(!text.contains("evil") && !text.contains("DELETE"), "{text}");
+    let asked = &origin.requests()[0];
+    assert_eq!(asked.field("X-Forwarded-Proto"), Some("http"));
+    assert_eq!(asked.field("X-Forwarded-For"), Some("127.0.0.1"));
+    assert_eq!(asked.field("X-Real-IP"), Some("127.0.0.1"));
+    assert!(asked.field("Forwarded").is_some_and(|value| !value.contains("192.0.2")), "{asked:?}");
+}
+
+/// An application that sends plain HTTP to HTTPS seldom says `Vary: X-Forwarded-Proto`.
+#[test]
+fn a_redirect_to_https_is_not_given_to_those_who_are_there_already() {
+    let origin = Origin::scripted(|asked, wire| match asked.field("X-Forwarded-Proto") {
+        Some("https") => wire.answer("Cache-Control: max-age=600\r\n", "the page"),
+        _ => {
+            let _ = wire.send(
+                "HTTP/1.1 301 Moved Permanently\r\nLocation: https://x/page\r\nCache-Control: max-age=600\r\n\
+                 Content-Length: 0\r\n\r\n",
+            );
+            Next::Keep
+        }
+    });
+    let larder = Larder::before_with(&origin.url(), "[server]\nforwarded = { trust = [\"127.0.0.1\"] }");
+    for _ in 0..2 {
+        larder.get("/page").expect_status(301);
+        let page = larder.get_with("/page", &[("X-Forwarded-Proto", "https")]).expect_status(200);
+        assert_eq!(page.text(), "the page");
+    }
+    larder.get("/page").expect_hit();
+    larder.get_with("/page", &[("X-Forwarded-Proto", "https")]).expect_hit();
+    assert_eq!(origin.request_count(), 2);
+}
+
+/// RFC 9111 §4.1, of the request as the origin saw it.
+#[test]
+fn a_page_that_varies_by_what_larder_tells_is_found_again() {
+    let origin = Origin::scripted(|asked, wire| {
+        let vary = asked.target.trim_start_matches('/');
+        let told = asked.field(vary).unwrap_or("nothing");
+        wire.answer(&format!("Cache-Control: max-age=600\r\nVary: {vary}\r\n"), format!("for {told}"))
+    });
+    let larder = Larder::before(&origin.url());
+    for name in ["X-Forwarded-Proto", "Host", "X-Forwarded-For", "Via", "Forwarded"] {
+        let path = format!("/{name}");
+        let first = larder.get(&path).expect_status(200).text();
+        assert_ne!(first, "for nothing");
+        assert_eq!(larder.get(&path).expect_hit().text(), first, "{name}");
+        // What the client claims makes no difference.
+        if name != "Host" {
+            let claimed = larder.get_with(&path, &[(name, "elsewhere")]).expect_status(200);
+            assert!(claimed.is_hit() || name == "Via", "{name}: {claimed}");
+        }
+    }
+}
+
+/// Content in a GET is no part of the key (RFC 9110 §9.3.1), so such a request is the origin's.
+#[test]
+fn a_get_with_content_is_for_the_origin_alone() {
+    let origin = Origin::scripted(|asked, wire| {
+        wire.answer("Cache-Control: max-age=600\r\n", [b"searched for ", &asked.body[..]].concat())
+    });
+    let larder = Larder::before(&origin.url());
+    let plain = larder.get("/search").expect_status(200).text();
+    for word in ["one", "two"] {
+        let found = larder.request("GET", "/search", &[], word.as_bytes()).expect_status(200);
+        assert_eq!((found.text(), found.is_hit()), (format!("searched for {word}"), false));
+    }
+    assert_eq!(larder.get("/search").expect_hit().text(), plain);
+}
+
+/// In a tunnel of HTTP/2 requests would go by that nobody has admitted.
+#[test]
+fn another_http_is_not_tunnelled() {
+    let origin = Origin::scripted(|asked, wire| match asked.field("Upgrade") {
+        Some(_) => {
+            let _ =
+                wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n");
+            Next::Close
+        }
+        None => wire.answer("Cache-Control: max-age=600\r\n", "page"),
+    });
+    let larder = Larder::before(&origin.url());
+    let fields = [
+        ("Connection", "Upgrade, HTTP2-Settings"),
+        ("Upgrade", "h2c"),
+        ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA"),
+    ];
+    larder.get_with("/page", &fields).expect_status(200);
+    larder.get_with("/page", &fields).expect_status(200).expect_hit();
+}
