@@ -1,25 +1,313 @@
 //! HTTP caching as clients see it: what RFC 9110 and 9111 ask of the whole journey, not of one rule.
-//! `docs/conformance.md` names these beside their clauses.
+//! `docs/conformance.md` names these, those of `validation` and of `parts` beside their clauses.
 
 use crate::common::*;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-const HONOUR: &str = "[cache]\nclient_directives = \"honour\"\nstale_while_revalidate = \"0s\"";
+pub const HONOUR: &str = "[cache]\nclient_directives = \"honour\"\nstale_while_revalidate = \"0s\"";
+
+pub const FULL: &str = "Cache-Control: max-age=600\r\nExpires: Thu, 01 Dec 2050 16:00:00 GMT\r\nETag: \"1\"\r\n\
+     Last-Modified: Thu, 01 Dec 2011 16:00:00 GMT\r\n\
+     Content-Location: /page.en\r\nVary: Accept-Language\r\nContent-Type: text/plain\r\n\
+     Content-Language: en\r\nX-Other: yes\r\n";
+
+/// An origin whose one answer never changes; a HEAD gets its head only.
+pub fn always(fields: &str, body: &str) -> Origin {
+    let (fields, body) = (fields.to_owned(), body.to_owned());
+    Origin::scripted(move |asked, wire| match asked.method.as_str() {
+        "HEAD" => head_only(wire, &fields, body.len()),
+        _ => wire.answer(&fields, &body),
+    })
+}
+
+pub fn head_only(wire: &mut Wire, fields: &str, length: usize) -> Next {
+    match wire.send(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {length}\r\n\r\n")) {
+        Ok(()) => Next::Keep,
+        Err(_) => Next::Close,
+    }
+}
+
+pub fn not_modified(wire: &mut Wire, fields: &str) -> Next {
+    match wire.send(format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n")) {
+        Ok(()) => Next::Keep,
+        Err(_) => Next::Close,
+    }
+}
+
+pub fn larder_that_clients_may_steer(origin: &Origin) -> Larder {
+    Larder::before_with(&origin.url(), "[cache]\nclient_directives = \"honour\"\n")
+}
 
 /// Answers everything with these fields; the body says which request it was.
-fn numbered(fields: &'static str) -> Origin {
+pub fn numbered(fields: &'static str) -> Origin {
     Origin::scripted(move |asked, wire| wire.answer(fields, format!("number {}", asked.number)))
 }
 
 /// Ten digits, fresh and with a strong tag.
-fn digits() -> Origin {
+pub fn digits() -> Origin {
     Origin::scripted(|_, wire| {
         wire.answer(
             "Cache-Control: max-age=600\r\nETag: \"d\"\r\nContent-Type: text/plain\r\nVary: X\r\n",
             "0123456789",
         )
     })
+}
+
+/// RFC 9110 §9.3.2: no content, whatever it would be; the connection stays in step.
+#[test]
+fn a_head_has_no_body() {
+    let origin = always("Cache-Control: max-age=600\r\n", "0123456789");
+    let larder = Larder::before(&origin.url());
+    let mut client = larder.connect();
+    for hit in [false, true] {
+        client.ask("HEAD", "/page", &[], b"");
+        let head = client.answer("HEAD").unwrap().expect_status(200);
+        assert_eq!((head.field("Content-Length"), head.is_hit()), (Some("10"), hit), "{head}");
+        client.ask_get("/page");
+        assert_eq!(client.answer("GET").unwrap().expect_status(200).text(), "0123456789");
+    }
+    client.ask("HEAD", "/page", &[("Range", "bytes=0-1")], b"");
+    let head = client.answer("HEAD").unwrap().expect_status(200).expect_hit();
+    assert_eq!((head.field("Content-Length"), head.field("Content-Range")), (Some("10"), None));
+    // One that Larder makes itself as well.
+    client.send(b"HEAD /page HTTP/1.1\r\n\r\n").unwrap();
+    assert!(client.answer("HEAD").unwrap().status == 400 && client.read_to_end().is_empty());
+}
+
+/// RFC 9111 §4, §5.1.
+#[test]
+fn a_hit_has_an_age() {
+    let origin = Origin::scripted(|asked, wire| match asked.target.as_str() {
+        "/aged" => wire.answer("Cache-Control: max-age=600\r\nAge: 100\r\n", ""),
+        _ => wire.answer("Cache-Control: max-age=600\r\n", ""),
+    });
+    let larder = Larder::before(&origin.url());
+    for (path, least) in [("/aged", 100), ("/new", 0)] {
+        larder.get(path).expect_status(200);
+        let hit = larder.get(path).expect_hit();
+        let ages = hit.all("Age");
+        let age: u64 = ages[0].parse().unwrap();
+        assert!(ages.len() == 1 && (least..least + 100).contains(&age), "{hit}");
+        let left: u64 = hit.cache_parameter("ttl").unwrap().parse().unwrap();
+        assert_eq!(age + left, 600, "{hit}");
+    }
+}
+
+/// RFC 9211 §2 would rather have none on what Larder makes itself. Larder deviates: the member has neither
+/// `hit` nor `fwd`, or says why it went forward, and its detail names the reason that the log has too.
+#[test]
+fn a_local_error_says_its_reason_in_cache_status() {
+    let origin = Origin::scripted(|_, _| Next::Reset);
+    let larder = larder_that_clients_may_steer(&origin);
+    let malformed = larder.exchange_raw(b"GET /page HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n");
+    let malformed = String::from_utf8_lossy(&malformed).into_owned();
+    assert!(malformed.starts_with("HTTP/1.1 400 "), "{malformed}");
+    let member = malformed.lines().find_map(|line| line.strip_prefix("Cache-Status: ")).expect("a member");
+    assert!(member.starts_with("Larder; detail=") && !member.contains("fwd"), "{member}");
+
+    let unasked = larder.get_with("/page", &[("Cache-Control", "only-if-cached")]).expect_status(504);
+    assert_eq!((unasked.is_hit(), unasked.forwarded()), (false, None), "{unasked}");
+    assert_eq!(unasked.cache_parameter("detail").as_deref(), Some("only-if-cached"));
+
+    let failed = larder.get("/page").expect_status(502).expect_forwarded("uri-miss");
+    assert_eq!(failed.cache_parameter("fwd-status"), None, "nobody answered: {failed}");
+    assert!(failed.cache_parameter("detail").is_some(), "{failed}");
+    let tunnel = larder.exchange_raw(b"CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\n\r\n");
+    let tunnel = String::from_utf8_lossy(&tunnel).into_owned();
+    assert!(tunnel.contains("\r\nCache-Status: Larder; detail="), "{tunnel}");
+}
+
+/// RFC 9110 §9.2.2. A GET on the same kind of connection is.
+#[test]
+fn a_post_is_never_sent_twice() {
+    let origin = Origin::scripted(|asked, wire| match asked.target.as_str() {
+        "/first" => wire.answer("Cache-Control: no-store\r\n", "kept open"),
+        "/read" if asked.number > 5 => wire.answer("Cache-Control: no-store\r\n", "again"),
+        _ => Next::Reset,
+    });
+    let larder = Larder::before(&origin.url());
+    larder.get("/first").expect_status(200);
+    larder.get("/first").expect_status(200);
+    assert_eq!(origin.connection_count(), 1);
+    larder.post("/write", b"once").expect_status(502);
+    assert_eq!(origin.connection_count(), 1, "it was sent where the origin had kept the connection twice");
+    assert_eq!(origin.requests().iter().filter(|asked| asked.method == "POST").count(), 1);
+    // The same failure, of a request that may be repeated, on a connection that was kept.
+    larder.get("/first").expect_status(200);
+    assert_eq!(larder.get("/read").text(), "again");
+}
+
+/// RFC 9111 §5.2: directives are passed through, known or not, both ways.
+#[test]
+fn cache_control_is_forwarded_as_it_came() {
+    let lines = ["Max-Age=600 , X-Unknown=\"a, b\"", "public,,  no-transform"];
+    let origin = always(&format!("Cache-Control: {}\r\nCache-Control: {}\r\n", lines[0], lines[1]), "page");
+    let larder = Larder::before(&origin.url());
+    let asked = [("Cache-Control", "max-age=5, X-Mine=\"1\"")];
+    let miss = larder.get_with("/page", &asked).expect_status(200);
+    assert_eq!(miss.all("Cache-Control"), lines);
+    assert_eq!(larder.get("/page").expect_hit().all("Cache-Control"), lines);
+    assert_eq!(origin.requests()[0].field("Cache-Control"), Some("max-age=5, X-Mine=\"1\""));
+}
+
+/// RFC 9211 §2.2: the most specific reason.
+#[test]
+fn cache_status_tells_uri_miss_from_vary_miss() {
+    let origin = always("Cache-Control: max-age=600\r\nVary: X-Kind\r\n", "page");
+    let larder = Larder::before(&origin.url());
+    let kind = |kind: &str| larder.get_with("/page", &[("X-Kind", kind)]);
+    let miss = kind("a").expect_forwarded("uri-miss");
+    assert_eq!(miss.cache_parameter("fwd-status").as_deref(), Some("200"));
+    assert!(miss.cache_parameter("stored").is_some() && miss.cache_parameter("ttl").is_some(), "{miss}");
+    kind("b").expect_forwarded("vary-miss");
+    kind("a").expect_hit();
+    kind("b").expect_hit();
+    larder.post("/page", b"change").expect_forwarded("method");
+    kind("a").expect_forwarded("uri-miss");
+}
+
+/// RFC 9111 §5.2.2.6, and without it as well.
+#[test]
+fn content_is_delivered_byte_for_byte() {
+    let body: Vec<u8> = (0..=255u8).cycle().take(200_000).collect();
+    let origin = {
+        let body = body.clone();
+        Origin::scripted(move |asked, wire| {
+            let fields = "Cache-Control: max-age=600, no-transform\r\nContent-Encoding: x-own\r\n";
+            if asked.target == "/whole" {
+                return wire.answer(fields, &body);
+            }
+            let _ = wire.send(format!("HTTP/1.1 200 OK\r\n{fields}Transfer-Encoding: chunked\r\n\r\n"));
+            for chunk in body.chunks(7_777) {
+                let _ = wire.send([format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
+            }
+            let _ = wire.send("0\r\n\r\n");
+            Next::Keep
+        })
+    };
+    let larder = Larder::before(&origin.url());
+    for path in ["/whole", "/chunked"] {
+        for hit in [false, true] {
+            let answer = larder.get(path).expect_status(200).expect_whole();
+            assert!(answer.body == body && answer.is_hit() == hit, "{path}: {answer}");
+            assert_eq!(answer.field("Content-Encoding"), Some("x-own"));
+        }
+        let part = larder.get_with(path, &[("Range", "bytes=100000-150000")]).expect_status(206);
+        assert!(part.body == body[100_000..=150_000], "{part}");
+    }
+}
+
+/// RFC 9110 §15.2. More in `extensions`.
+#[test]
+fn interim_responses_are_forwarded_to_http_1_1_only() {
+    let origin = Origin::scripted(|_, wire| {
+        let _ = wire.send("HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n");
+        wire.answer("Cache-Control: no-store\r\n", "page")
+    });
+    let larder = Larder::before(&origin.url());
+    let new = larder.get("/page").expect_status(200);
+    assert_eq!(new.interim.len(), 1, "{new}");
+    assert_eq!(new.interim[0].status, 103);
+    assert_eq!(new.interim[0].field("Link"), Some("</style.css>; rel=preload"));
+
+    let mut old = larder.connect();
+    old.send(b"GET /page HTTP/1.0\r\nHost: x\r\n\r\n").unwrap();
+    let old = old.answer("GET").unwrap().expect_status(200).expect_whole();
+    assert_eq!((old.interim.len(), old.text().as_str()), (0, "page"));
+}
+
+/// RFC 9111 §5.2.1.7.
+#[test]
+fn only_if_cached_without_a_stored_response_is_504() {
+    let origin = always("Cache-Control: max-age=600\r\n", "page");
+    let larder = larder_that_clients_may_steer(&origin);
+    let only = [("Cache-Control", "only-if-cached")];
+    larder.get_with("/page", &only).expect_status(504);
+    assert_eq!(origin.bytes_heard(), 0);
+    larder.get("/page").expect_status(200);
+    larder.get_with("/page", &only).expect_status(200).expect_hit();
+    // By default a client's directives are not obeyed.
+    Larder::before(&origin.url()).get_with("/page", &only).expect_status(200);
+}
+
+/// RFC 9213 §2.2: fields that are not for Larder are passed on, and so are those that are: others may follow.
+#[test]
+fn targeted_fields_are_forwarded() {
+    let origin = always(
+        "Cache-Control: no-store\r\nCDN-Cache-Control: max-age=600\r\nOther-Cache-Control: max-age=5\r\n",
+        "page",
+    );
+    let larder = Larder::before(&origin.url());
+    for hit in [false, true] {
+        let answer = larder.get("/page").expect_status(200);
+        assert_eq!(answer.is_hit(), hit, "{answer}");
+        for (name, value) in [
+            ("Cache-Control", "no-store"),
+            ("CDN-Cache-Control", "max-age=600"),
+            ("Other-Cache-Control", "max-age=5"),
+        ] {
+            assert_eq!(answer.all(name), [value], "{answer}");
+        }
+    }
+}
+
+/// RFC 9111 §3.1. What comes after the content changes nothing of what stood before it.
+#[test]
+fn trailers_are_never_merged_into_stored_fields() {
+    let origin = Origin::scripted(|_, wire| {
+        let _ = wire.send(
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nX-Kind: head\r\nTransfer-Encoding: chunked\r\n\
+             Trailer: X-Kind, X-Sum\r\n\r\n4\r\npage\r\n0\r\nX-Kind: trailer\r\nX-Sum: 7\r\n\
+             Cache-Control: no-store\r\n\r\n",
+        );
+        Next::Keep
+    });
+    let larder = Larder::before(&origin.url());
+    for hit in [false, true] {
+        let answer = larder.get("/page").expect_status(200).expect_whole();
+        assert_eq!((answer.text().as_str(), answer.is_hit()), ("page", hit), "{answer}");
+        assert_eq!(answer.all("X-Kind"), ["head"]);
+        assert_eq!((answer.field("X-Sum"), answer.field("Cache-Control")), (None, Some("max-age=600")));
+    }
+}
+
+/// RFC 9111 §4: they reach the origin, each time, and what they may have changed is fetched anew.
+#[test]
+fn unsafe_methods_are_written_through() {
+    let origin = Origin::scripted(|asked, wire| {
+        let body = format!("{} {}", asked.method, asked.number);
+        wire.answer("Cache-Control: max-age=600\r\n", body)
+    });
+    let larder = Larder::before(&origin.url());
+    let mut heard = 0;
+    for method in ["POST", "PUT", "DELETE", "PATCH", "FROBNICATE", "get"] {
+        larder.get("/page").expect_status(200);
+        larder.get("/page").expect_hit();
+        heard += 1;
+        for _ in 0..2 {
+            let answer = larder.request(method, "/page", &[], b"content").expect_status(200);
+            heard += 1;
+            assert_eq!(answer.text(), format!("{method} {heard}"));
+            assert_eq!(origin.requests().last().unwrap().body, b"content");
+        }
+        assert_eq!(origin.request_count(), heard);
+    }
+    larder.get("/page").expect_forwarded("uri-miss");
+}
+
+/// RFC 9110 §12.5.5: `Vary: *` is passed on where the origin says it, and never made.
+#[test]
+fn vary_is_forwarded_as_it_came() {
+    let origin = Origin::scripted(|asked, wire| {
+        let vary = if asked.target == "/any" { "*" } else { "accept-LANGUAGE ,X-Other" };
+        wire.answer(&format!("Cache-Control: max-age=600\r\nVary: {vary}\r\n"), "page")
+    });
+    let larder = Larder::before(&origin.url());
+    assert_eq!(larder.get("/page").all("Vary"), ["accept-LANGUAGE ,X-Other"]);
+    assert_eq!(larder.get("/page").expect_hit().all("Vary"), ["accept-LANGUAGE ,X-Other"]);
+    for _ in 0..2 {
+        let any = larder.get("/any");
+        assert_eq!((any.all("Vary"), any.is_hit()), (vec!["*"], false));
+    }
 }
 
 #[test]
@@ -60,147 +348,4 @@ fn every_answer_has_a_cache_status() {
     for answer in answers.into_iter().chain([connect]) {
         assert!(answer.cache_status().starts_with("Larder"), "{answer}");
     }
-}
-
-/// RFC 9111 §3.4. The rest comes without the fields that the first part had (RFC 9110 §15.3.7).
-#[test]
-fn a_completed_response_has_the_fields_of_both_parts() {
-    let origin = Origin::scripted(|asked, wire| {
-        let (range, fields, part) = match asked.field("Range") {
-            Some("bytes=0-3") => ("0-3", "Content-Type: text/plain\r\nX-First: 1\r\n", "0123"),
-            Some("bytes=4-") if asked.field("If-Range") == Some("\"d\"") => ("4-9", "", "456789"),
-            _ => return wire.answer("", "unexpected"),
-        };
-        let length = part.len();
-        let _ = wire.send(format!(
-            "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {range}/10\r\nContent-Length: {length}\r\n\
-             ETag: \"d\"\r\nCache-Control: max-age=600\r\n{fields}\r\n{part}"
-        ));
-        Next::Keep
-    });
-    let larder = Larder::before(&origin.url());
-    larder.get_with("/digits", &[("Range", "bytes=0-3")]).expect_status(206);
-    for _ in 0..2 {
-        let whole = larder.get("/digits").expect_status(200).expect_whole();
-        assert_eq!((whole.text().as_str(), whole.field("X-First")), ("0123456789", Some("1")), "{whole}");
-        assert_eq!((whole.field("Content-Type"), whole.field("Content-Range")), (Some("text/plain"), None));
-    }
-    assert_eq!(origin.request_count(), 2);
-}
-
-/// What comes to complete a stored part may turn out to be for nobody: whoever asked for the whole gets it.
-#[test]
-fn a_rest_that_may_not_be_stored_is_not_passed_off_as_the_answer() {
-    let origin = Origin::scripted(|asked, wire| {
-        let (range, control, part) = match asked.field("Range") {
-            Some("bytes=0-3") => ("0-3", "max-age=600", "0123"),
-            Some("bytes=4-") => ("4-9", "no-store", "456789"),
-            _ => return wire.answer("Cache-Control: no-store\r\n", "0123456789"),
-        };
-        let length = part.len();
-        let _ = wire.send(format!(
-            "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {range}/10\r\nContent-Length: {length}\r\n\
-             ETag: \"d\"\r\nCache-Control: {control}\r\n\r\n{part}"
-        ));
-        Next::Keep
-    });
-    let larder = Larder::before(&origin.url());
-    larder.get_with("/digits", &[("Range", "bytes=0-3")]).expect_status(206);
-    let whole = larder.get("/digits").expect_status(200).expect_whole();
-    assert_eq!(whole.text(), "0123456789");
-}
-
-/// RFC 9111 §5.2.2.4, §5.2.2.7: a 304's own cookie is its own client's; what it says is private, too.
-#[test]
-fn what_a_304_brings_for_one_client_is_not_stored_for_others() {
-    let origin = Origin::scripted(|asked, wire| {
-        if asked.number == 1 {
-            return wire.answer("Cache-Control: max-age=0\r\nETag: \"1\"\r\n", "page");
-        }
-        let _ = wire.send(format!(
-            "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nSet-Cookie: number={}\r\nX-Mine: {0}\r\n\
-             Cache-Control: max-age=600, private=\"X-Mine\"\r\n\r\n",
-            asked.number
-        ));
-        Next::Keep
-    });
-    let larder = Larder::before_with(&origin.url(), HONOUR);
-    larder.get("/page").expect_status(200);
-    let asked = larder.get("/page").expect_status(200);
-    assert_eq!((asked.field("Set-Cookie"), asked.field("X-Mine")), (Some("number=2"), Some("2")), "{asked}");
-    let hit = larder.get("/page").expect_hit();
-    assert_eq!((hit.field("Set-Cookie"), hit.field("X-Mine")), (None, None), "{hit}");
-}
-
-/// RFC 9111 §3.5: nor is what a 304 says to a request with credentials.
-#[test]
-fn a_304_to_an_authorized_request_changes_nothing_for_others() {
-    let origin = Origin::scripted(|asked, wire| {
-        if asked.field("If-None-Match").is_none() {
-            return wire.answer("Cache-Control: max-age=0\r\nETag: \"1\"\r\n", "page");
-        }
-        let whose = asked.field("Authorization").unwrap_or("nobody");
-        let _ = wire.send(format!(
-            "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nX-Whose: {whose}\r\nCache-Control: max-age=600\r\n\r\n"
-        ));
-        Next::Keep
-    });
-    let larder = Larder::before_with(&origin.url(), HONOUR);
-    larder.get("/page").expect_status(200);
-    let own = larder.get_with("/page", &[("Authorization", "Ada")]).expect_status(200);
-    assert_eq!((own.field("X-Whose"), own.text().as_str()), (Some("Ada"), "page"));
-    let other = larder.get("/page").expect_status(200);
-    assert_eq!((other.field("X-Whose"), other.is_hit()), (Some("nobody"), false), "{other}");
-}
-
-/// RFC 5861 §4: an error takes the place of nothing that may still be served, not even one that may be stored;
-/// a 404 does.
-#[test]
-fn a_storable_error_does_not_replace_a_good_response_but_a_404_does() {
-    let stage = Arc::new(AtomicUsize::new(0));
-    let origin = {
-        let stage = stage.clone();
-        Origin::scripted(move |_, wire| {
-            let status = match stage.load(Ordering::SeqCst) {
-                0 => {
-                    return wire
-                        .answer("Cache-Control: max-age=0, stale-if-error=600\r\nETag: \"1\"\r\n", "good");
-                }
-                1 => "503 Service Unavailable",
-                // What is not there any more has no validator to match: asked again, it fails.
-                2 => "304 Not Modified\r\nETag: \"other\"",
-                3 => "500 Internal Server Error",
-                _ => "404 Not Found",
-            };
-            if status.starts_with("304") {
-                stage.store(3, Ordering::SeqCst);
-                let _ = wire.send(format!("HTTP/1.1 {status}\r\n\r\n"));
-            } else {
-                let _ = wire.send(format!(
-                    "HTTP/1.1 {status}\r\nCache-Control: max-age=600\r\nContent-Length: 3\r\n\r\nbad"
-                ));
-            }
-            Next::Keep
-        })
-    };
-    let larder = Larder::before_with(&origin.url(), HONOUR);
-    larder.get("/page").expect_status(200);
-    for failing in [1, 1, 2, 3] {
-        stage.store(failing, Ordering::SeqCst);
-        assert_eq!(larder.get("/page").expect_status(200).text(), "good", "at {failing}");
-    }
-    stage.store(4, Ordering::SeqCst);
-    larder.get("/page").expect_status(404);
-    larder.get("/page").expect_status(404).expect_hit();
-}
-
-/// RFC 9110 §14.2: a `Range` is GET's. A POST whose answer is stored is answered whole all the same.
-#[test]
-fn a_post_with_a_range_gets_the_whole() {
-    let origin = Origin::scripted(|_, wire| {
-        wire.answer("Cache-Control: max-age=600\r\nContent-Location: /found\r\n", "0123456789")
-    });
-    let larder = Larder::before(&origin.url());
-    let answer = larder.request("POST", "/found", &[("Range", "bytes=0-1")], b"x").expect_status(200);
-    assert_eq!(answer.text(), "0123456789");
 }

@@ -1,12 +1,7 @@
 //! What extends HTTP caching, end to end: targeted fields (RFC 9213), `Surrogate-Control`, interim responses
 //! (RFC 9110 §15.2, RFC 8297), cache groups (RFC 9875), QUERY, and trailers.
 
-// A story that cannot go on has failed: here a panic is the report.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod common;
-
-use common::*;
+use crate::common::*;
 
 /// Whether the second request for `path` is a hit, and the lifetime that is left then.
 fn second(larder: &Larder, path: &str) -> (bool, Option<i64>) {
