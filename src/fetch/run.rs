@@ -352,7 +352,7 @@ impl Fetch {
             range: span.and_then(|_| errand.fields.get(RANGE)).map(|r| r.as_bytes().into()),
         };
         let once = of_this_exchange(&response.headers, &terms.omitted, span.is_some());
-        let mut headers = fields::stored(&response.headers, &terms.omitted);
+        let mut headers = fields::into_stored(response.headers, &terms.omitted);
         if span.is_some() {
             // Written anew for each client, by what part of the part it gets.
             headers.remove(CONTENT_RANGE);
