@@ -4,6 +4,7 @@ mod assemble;
 mod door;
 mod observer;
 mod operations;
+mod sweeper;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +26,6 @@ use operations::Desk;
 
 /// How often the shelves catch up with what was stored: moka evicts only when something happens.
 const SETTLE_EVERY: Duration = Duration::from_millis(250);
-/// How often everything stored is looked through for what is over, though no purge asks for it.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// So many keys are swept before others get their turn.
-const SWEEP_PORTION: usize = 256;
 
 /// Why the process could not serve.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +104,7 @@ async fn serve_and(
 
     let housekeeping = [
         tokio::spawn(settle(parts.clone())),
-        tokio::spawn(sweep(parts.clone(), clock.clone())),
+        tokio::spawn(sweeper::run(parts.clone(), clock.clone())),
         tokio::spawn(reopen_logs(parts.clone(), hangup)),
     ];
     let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
@@ -230,22 +227,6 @@ async fn settle(parts: Arc<Parts>) {
     loop {
         tick.tick().await;
         parts.pipeline.store.settle();
-    }
-}
-
-/// Looks through everything stored, now and then and whenever the ledger asks for it; ends with the process.
-async fn sweep(parts: Arc<Parts>, clock: Clock) {
-    let store = &parts.pipeline.store;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
-            () = store.ledger().sweep_wanted() => {}
-            () = parts.pipeline.purged.notified() => {}
-        }
-        let dropped = store.sweep(|| clock.now(), SWEEP_PORTION).await;
-        if dropped > 0 {
-            tracing::debug!(dropped, "swept the store");
-        }
     }
 }
 

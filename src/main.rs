@@ -30,7 +30,12 @@ fn on_threads(workers: Option<usize>, work: impl Future<Output = Result<(), app:
         runtime.worker_threads(workers);
     }
     let ended = match runtime.enable_all().build() {
-        Ok(runtime) => runtime.block_on(work).map_err(|failure| failure.to_string()),
+        Ok(runtime) => {
+            let ended = runtime.block_on(work).map_err(|failure| failure.to_string());
+            // A name that is still being looked up must not hold the process up.
+            runtime.shutdown_background();
+            ended
+        }
         Err(error) => Err(format!("the runtime cannot start: {error}")),
     };
     match ended {

@@ -53,7 +53,7 @@ impl Operations for Fake {
         let mut purges = self.purges.lock().unwrap();
         purges.push(request);
         let sequence = purges.len() as u64;
-        Ok(PurgeReceipt { id: format!("p{sequence}"), sequence, matched: 0 })
+        Ok(PurgeReceipt { id: format!("p{sequence}"), sequence, entries: 1, matched: 0 })
     }
 
     fn purge_progress(&self, _: &PurgeReceipt) -> PurgeProgress {

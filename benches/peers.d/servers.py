@@ -5,6 +5,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import machine
@@ -119,6 +120,18 @@ backend = "slow"
 """
 
 
+def build(root):
+    """Larder, the floor and the load, built for release; the folder they are in."""
+    print("building Larder for release", file=sys.stderr, flush=True)
+    subprocess.run(
+        ["cargo", "build", "--release", "--locked", "--bin", "larder", "--example", "floor", "--example", "load"],
+        cwd=root, check=True, stdin=subprocess.DEVNULL,
+    )
+    metadata = subprocess.run(["cargo", "metadata", "--format-version=1", "--no-deps", "--locked"],
+                              cwd=root, check=True, capture_output=True, text=True)
+    return pathlib.Path(json.loads(metadata.stdout)["target_directory"]) / "release"
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -158,7 +171,8 @@ class Stage:
         folder.chmod(0o755)
         command = getattr(self, name.replace("-", "_"))(folder, port)
         # The first core is the measured server's alone; two cores for the one that is to show what two do.
-        core = {"origin": LOAD_CORE, "slow": LOAD_CORE, "larder-two": "0,1"}.get(name, SERVER_CORE)
+        anywhere = name in ("larder-two", "larder-half-a", "larder-half-b")
+        core = "0,1" if anywhere else LOAD_CORE if name in ("origin", "slow") else SERVER_CORE
         process = subprocess.Popen(
             ["taskset", "-c", core, *map(str, command)],
             stdout=(folder / "out").open("w"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
@@ -214,6 +228,12 @@ class Stage:
 
     def larder_two(self, folder, port):
         return self.larder_with(folder, port, workers=2)
+
+    def larder_half_a(self, folder, port):
+        return self.larder_with(folder, port)
+
+    def larder_half_b(self, folder, port):
+        return self.larder_with(folder, port)
 
     def haproxy(self, folder, port):
         values = {"cache": HAPROXY_CACHE, "use": HAPROXY_USE}

@@ -154,7 +154,7 @@ pub struct PurgeRequest {
     pub expression: Option<String>,
     pub everything: bool,
     pub mode: PurgeMode,
-    /// Fetch again at once what was in demand.
+    /// Fetch again what was in demand.
     pub refetch: bool,
     /// Who asked: a token's name, or an address.
     pub by: String,
@@ -167,6 +167,8 @@ pub struct PurgeReceipt {
     pub id: String,
     /// The last of the ledger entries it became. A response judged up to here has been judged against it.
     pub sequence: u64,
+    /// How many ledger entries it became: one for each thing named.
+    pub entries: u64,
     /// Stored responses found so far that it condemned.
     pub matched: u64,
 }

@@ -18,14 +18,14 @@ use crate::listener::{Address, Limits};
 use crate::metrics::operations::{self, OperationsLogFormat, OperationsLogSettings};
 use crate::metrics::{AccessLog, AccessLogDestination, AccessLogFormat, AccessLogSettings, Events, Metrics};
 use crate::pipeline::keys::KeyMaker;
-use crate::pipeline::{self, Pipeline, PublicPurging, RoutePlan, Routing};
+use crate::pipeline::{self, Pipeline, PublicPurging, RefetchSettings, Refetching, RoutePlan, Routing};
 use crate::policy::{self, Handling, Route};
 use crate::semantics;
 use crate::semantics::key;
 use crate::store::expression::ExpressionLimits;
 use crate::store::ledger::LedgerSettings;
 use crate::store::tags::{Separator, TagField, TagSettings};
-use crate::store::{Store, StoreSettings};
+use crate::store::{Store, StoreSettings, SweepSettings};
 
 /// The rooms, furnished.
 pub(super) struct Parts {
@@ -73,6 +73,10 @@ pub(super) fn assemble(settings: &Settings, clock: Clock) -> Result<Parts, Failu
         events: events.clone(),
         clock,
         purging: purging(settings),
+        refetching: Refetching::new(RefetchSettings {
+            most: settings.purge.refetch,
+            at_once: settings.purge.refetch_at_once,
+        }),
         query_bytes: settings.limits.query_bytes.0,
         shows_cache_status: cache.cache_status == config::CacheStatus::Full,
         first_id: u64::from_le_bytes(first_id.try_into().unwrap_or_default()),
@@ -182,9 +186,10 @@ fn store_settings(settings: &Settings) -> StoreSettings {
         ledger: LedgerSettings {
             entries: cache.ledger_entries,
             expressions: cache.ledger_expressions,
+            expression_memory: cache.expression_memory.as_usize(),
             history: cache.ledger_history,
-            ..LedgerSettings::default()
         },
+        sweep: SweepSettings { every: cache.sweep_every, pause: cache.sweep_pause, share: cache.sweep_share },
         tags: TagSettings {
             fields: cache.tag_fields.iter().map(tag_field).collect(),
             most: cache.max_tags,

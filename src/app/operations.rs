@@ -10,6 +10,7 @@ use crate::admin::{
     ServeVerdict, Snapshot, StoreStat,
 };
 use crate::clock::{Clock, Moment};
+use crate::front::normal_host;
 use crate::message::lines_of;
 use crate::metrics::{EvictionCause, PurgeMode};
 use crate::semantics::key::Uri;
@@ -55,6 +56,7 @@ impl Desk {
             metrics.evicted(cause, now.saturating_sub(before));
         }
         metrics.purged_responses(now.purged.saturating_sub(told.purged));
+        metrics.swept(now.passes.saturating_sub(told.passes), now.swept.saturating_sub(told.swept));
         *told = now;
     }
 
@@ -87,7 +89,7 @@ impl Operations for Desk {
             ledger: LedgerStat {
                 head: ledger.head.get(),
                 entries: ledger.entries as u64,
-                swept: ledger.forgotten_up_to.get(),
+                swept: store.judged_up_to().get(),
             },
             flights: self.parts.pipeline.fetch.flights() as u64,
             backends: self.parts.backends.iter().map(|backend| backend_stat(&backend.snapshot())).collect(),
@@ -96,18 +98,22 @@ impl Operations for Desk {
 
     fn purge(&self, request: PurgeRequest) -> Result<PurgeReceipt, PurgeRefusal> {
         let purges = self.purges_of(&request)?;
-        let pipeline = &self.parts.pipeline;
-        let sequence = pipeline.purge(&purges, &request.by, self.clock.now()).get();
-        Ok(PurgeReceipt { id: format!("p-{sequence}"), sequence, matched: 0 })
+        let (pipeline, now) = (&self.parts.pipeline, self.clock.now());
+        let sequence = match request.refetch {
+            true => pipeline.purge_and_refetch(&purges, &request.by, now),
+            false => pipeline.purge(&purges, &request.by, now),
+        };
+        let (sequence, entries) = (sequence.get(), purges.len() as u64);
+        Ok(PurgeReceipt { id: format!("p-{sequence}"), sequence, entries, matched: 0 })
     }
 
     fn purge_progress(&self, receipt: &PurgeReceipt) -> PurgeProgress {
-        let ledger = self.parts.pipeline.store.ledger();
-        let record = ledger.record(Sequence::new(receipt.sequence));
-        PurgeProgress {
-            matched: record.map_or(0, |record| record.fell),
-            complete: ledger.status().forgotten_up_to.get() >= receipt.sequence,
-        }
+        let store = &self.parts.pipeline.store;
+        // Whether it is complete first: what is counted after it is known to be.
+        let complete = store.judged_up_to().get() >= receipt.sequence;
+        let first = (receipt.sequence + 1).saturating_sub(receipt.entries.max(1));
+        let matched = store.ledger().fallen(Sequence::new(first), Sequence::new(receipt.sequence));
+        PurgeProgress { matched, complete }
     }
 
     fn purges(&self, limit: usize) -> Vec<PurgeRecord> {
@@ -155,7 +161,7 @@ impl Desk {
                 }
             });
         }
-        whats.extend(request.hosts.iter().map(|host| What::Host(host.trim().to_ascii_lowercase().into())));
+        whats.extend(request.hosts.iter().map(|host| What::Host(normal_host(host.trim().as_bytes()))));
         if let Some(expression) = &request.expression {
             let limits = &self.parts.pipeline.purging.limits;
             let expression =
@@ -167,15 +173,6 @@ impl Desk {
         }
         if request.everything {
             whats.push(What::Everything);
-        }
-        if request.refetch {
-            return Err(PurgeRefusal::Unsupported {
-                error: "refetch is not supported yet".into(),
-                hint:
-                    "use \"soft\": true: what is in demand is fetched again on its next request, and served \
-                       stale meanwhile"
-                        .into(),
-            });
         }
         let mode = match request.mode {
             PurgeMode::Hard => Mode::Hard,

@@ -77,6 +77,7 @@ async fn attempt(lease: &mut Lease, plan: &mut Plan, again: bool) -> Result<Resp
     let (pool, endpoint, link) = lease.parts();
     let authority = match pool.settings.host {
         HostPolicy::Endpoint => Some(endpoint.address.authority()),
+        HostPolicy::Client if !plan.headers.contains_key(HOST) => Some(endpoint.address.authority()),
         HostPolicy::Client | HostPolicy::Fixed(_) => None,
     };
     let endpoint = Arc::clone(&endpoint.label);
@@ -246,9 +247,9 @@ impl Plan {
             (std::mem::take(&mut self.headers), std::mem::take(&mut self.body))
         };
         match &settings.host {
-            HostPolicy::Client => {}
             HostPolicy::Fixed(host) => drop(headers.insert(HOST, host.clone())),
-            HostPolicy::Endpoint => {
+            // RFC 9112 §3.2: there is always a Host, though an HTTP/1.0 client may have sent none.
+            HostPolicy::Client | HostPolicy::Endpoint => {
                 if let Some(Ok(host)) = authority.map(HeaderValue::try_from) {
                     headers.insert(HOST, host);
                 }

@@ -55,6 +55,14 @@ pub fn memory(amount: &Amount) -> Verdict {
     }
 }
 
+/// A share of more than nothing.
+pub fn share(share: &f64) -> Verdict {
+    match (0.001..=1.0).contains(share) {
+        true => Ok(()),
+        false => Err(Fault::new("this is from 0.001 to 1")),
+    }
+}
+
 /// A fraction from 0 to 1.
 pub fn fraction(fraction: &f64) -> Verdict {
     match (0.0..=1.0).contains(fraction) {

@@ -88,9 +88,13 @@ pub struct NamedBackend {
     pub settings: Backend,
 }
 
-/// Who may purge on the public listener: clients from these networks, and bearers of these tokens.
+/// Who may purge on the public listener: clients from these networks, and bearers of these tokens; and how much
+/// a purge brings back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PurgeRights {
     pub allow: Vec<IpNet>,
     pub tokens: Vec<Token>,
+    /// How many responses one purge brings back, and how many are asked for at a time.
+    pub refetch: usize,
+    pub refetch_at_once: usize,
 }

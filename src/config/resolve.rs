@@ -125,6 +125,8 @@ impl Resolver<'_, '_> {
                 file.purge.tokens_env.as_deref(),
             ),
             allow: file.purge.allow,
+            refetch: file.purge.refetch,
+            refetch_at_once: file.purge.refetch_at_once,
         };
         let backends = self.backends(file.backend.0, overrides.endpoints);
         let routes = self.routes(&file.route, &file.cache, &backends)?;

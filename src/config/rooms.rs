@@ -104,8 +104,18 @@ section! {
         pub ledger_entries: usize = 100_000 => check::at_least_one,
         /// How many of these may be expressions.
         pub ledger_expressions: usize = 2_000 => check::at_least_one,
+        /// How much memory these may take, compiled.
+        pub expression_memory: Size =
+            Size::mib(64) => |size| check::size_between(*size, Size::kib(64), Size::gib(16)),
         /// How many recent purges `larder purges` can show.
         pub ledger_history: usize = 1_000,
+        /// How often everything stored is looked through for what is of no use any more, though nothing was
+        /// purged.
+        pub sweep_every: Duration = seconds(60) => check::some_time,
+        /// How long the sweeper pauses between two passes, unless the list of purges is half full.
+        pub sweep_pause: Duration = seconds(1),
+        /// The share of one core that the sweeper may take, unless the list of purges is half full.
+        pub sweep_share: f64 = 0.2 => check::share,
     }
 }
 
@@ -249,6 +259,10 @@ section! {
         pub tokens_file: Option<PathBuf> = None,
         /// The name of an environment variable with bearer tokens, separated by commas or blanks.
         pub tokens_env: Option<String> = None,
+        /// How many responses a purge with `refetch` brings back at most: those that were asked for most.
+        pub refetch: usize = 100 => |number| check::between(*number, 0, 100_000),
+        /// How many of them are asked for at a time.
+        pub refetch_at_once: usize = 4 => |number| check::between(*number, 1, 1_000),
     }
 }
 

@@ -60,12 +60,18 @@ impl<L: Clone> Flights<L> {
     }
 
     /// Joins the flight for `key`, or begins one that is born at `born`. A flight is joined only if
-    /// `may_join` says so of the sequence at which it was born: one that a purge has overtaken is left to
-    /// those who joined it before, and a new one takes its place.
-    pub fn join(self: &Arc<Self>, key: FlightKey, born: u64, may_join: impl FnOnce(u64) -> bool) -> Part<L> {
+    /// `may_join` says so of the sequence at which it was born, and of what it brings as far as that is
+    /// known: one that a purge has overtaken is left to those who joined it before, and a new one takes its
+    /// place.
+    pub fn join(
+        self: &Arc<Self>,
+        key: FlightKey,
+        born: u64,
+        may_join: impl FnOnce(u64, Option<&L>) -> bool,
+    ) -> Part<L> {
         let mut shard = self.shard(key).lock();
         if let Some(entry) = shard.get(&key)
-            && may_join(entry.born)
+            && may_join(entry.born, entry.landing.borrow().as_ref())
         {
             return Part::Follow(Follower { landing: entry.landing.clone() });
         }
@@ -81,9 +87,13 @@ impl<L: Clone> Flights<L> {
     }
 
     /// Whether there is a flight for `key`, as a follower of it; never begins one.
-    pub fn find(&self, key: FlightKey, may_join: impl FnOnce(u64) -> bool) -> Option<Follower<L>> {
+    pub fn find(
+        &self,
+        key: FlightKey,
+        may_join: impl FnOnce(u64, Option<&L>) -> bool,
+    ) -> Option<Follower<L>> {
         let shard = self.shard(key).lock();
-        let entry = shard.get(&key).filter(|entry| may_join(entry.born))?;
+        let entry = shard.get(&key).filter(|entry| may_join(entry.born, entry.landing.borrow().as_ref()))?;
         Some(Follower { landing: entry.landing.clone() })
     }
 
@@ -169,14 +179,14 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     fn lead(flights: &Arc<Flights<u32>>) -> Leader<u32> {
-        match flights.join(KEY, 0, |_| true) {
+        match flights.join(KEY, 0, |_, _| true) {
             Part::Lead(leader) => leader,
             other => panic!("{other:?}"),
         }
     }
 
     fn follow(flights: &Arc<Flights<u32>>) -> Follower<u32> {
-        match flights.join(KEY, 0, |_| true) {
+        match flights.join(KEY, 0, |_, _| true) {
             Part::Follow(follower) => follower,
             other => panic!("{other:?}"),
         }
@@ -217,7 +227,7 @@ mod tests {
     async fn a_flight_that_a_purge_has_overtaken_is_not_joined_but_replaced() {
         let flights = Flights::new(10);
         let old = lead(&flights);
-        let Part::Lead(new) = flights.join(KEY, 5, |born| born >= 5) else { panic!("joined") };
+        let Part::Lead(new) = flights.join(KEY, 5, |born, _| born >= 5) else { panic!("joined") };
         drop(old);
         let late = follow(&flights);
         new.publish(1);
@@ -228,6 +238,6 @@ mod tests {
     fn past_the_limit_one_goes_alone() {
         let flights = Flights::<u32>::new(1);
         let _leader = lead(&flights);
-        assert!(matches!(flights.join(FlightKey(8), 0, |_| true), Part::Alone));
+        assert!(matches!(flights.join(FlightKey(8), 0, |_, _| true), Part::Alone));
     }
 }

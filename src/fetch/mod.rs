@@ -13,6 +13,7 @@ mod run;
 pub mod sliced;
 pub mod tape;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ pub use outcome::{Arrival, Fetched, Landing};
 pub use run::Times;
 
 use crate::clock::Clock;
-use crate::store::ledger::{Asked, Sequence, Verdict};
+use crate::store::ledger::{Asked, Review, Sequence, Verdict};
 use crate::store::{Key, Store, StoredResponse};
 
 /// The bounds of fetching.
@@ -86,11 +87,9 @@ impl Fetch {
             }
             Part::Lead(leader) => {
                 let (own, mine) = oneshot::channel();
-                let fetch = self.clone();
                 // It ends when the origin has answered in full or its timeouts are over; if this client
                 // goes away meanwhile, the response is stored all the same.
-                tokio::spawn(async move { fetch.run(errand, Some(leader), Some(own)).await });
-                mine.await.unwrap_or(Fetched::Retry(Deserted::LeaderGone))
+                ashore(self.clone().run(errand, Some(leader), Some(own)), mine).await
             }
             Part::Follow(follower) => match follower.landing(self.settings.follower_wait).await {
                 Ok(landing) => landing.for_follower(),
@@ -102,9 +101,7 @@ impl Fetch {
     /// Fetches for this request alone; what can be stored is stored all the same.
     async fn alone(self: &Arc<Self>, errand: Errand) -> Fetched {
         let (own, mine) = oneshot::channel();
-        let fetch = self.clone();
-        tokio::spawn(async move { fetch.run(errand, None, Some(own)).await });
-        mine.await.unwrap_or(Fetched::Retry(Deserted::LeaderGone))
+        ashore(self.clone().run(errand, None, Some(own)), mine).await
     }
 
     /// Begins a fetch that nobody waits for, unless one is under way.
@@ -117,7 +114,7 @@ impl Fetch {
 
     /// A running fetch of the whole, for a request that wants a part of it; never begins one.
     pub async fn join_whole(&self, key: FlightKey, asked: Asked<'_>) -> Option<Fetched> {
-        let follower = self.flights.find(key, |born| self.is_untouched(asked, born))?;
+        let follower = self.flights.find(key, |born, landing| self.may_join(asked, born, landing))?;
         let landing = follower.landing(self.settings.follower_wait).await.ok()?;
         Some(landing.for_follower())
     }
@@ -132,12 +129,78 @@ impl Fetch {
     fn join(&self, key: FlightKey, errand: &Errand) -> Part<Landing> {
         let asked = errand.place.asked();
         let born = self.store.ledger().head().get();
-        self.flights.join(key, born, |born| self.is_untouched(asked, born))
+        self.flights.join(key, born, |born, landing| self.may_join(asked, born, landing))
     }
 
-    /// Whether no purge since `born` can concern what is fetched: only then may one join late.
-    fn is_untouched(&self, asked: Asked<'_>, born: u64) -> bool {
+    /// Whether no purge since `born` can concern what is fetched: only then may one join late. By its place,
+    /// and once its head has come by its tags and fields too.
+    fn may_join(&self, asked: Asked<'_>, born: u64, landing: Option<&Landing>) -> bool {
         let verdict = self.store.ledger().judge(&asked, Sequence::new(born));
         matches!(verdict, Verdict::Untouched { .. })
+            && match landing {
+                Some(Landing::Arriving(arrival)) => self.has_not_overtaken(arrival),
+                Some(Landing::Confirmed { response, .. }) => {
+                    response.review(self.store.ledger()) == Review::Good
+                }
+                Some(Landing::Failed(_) | Landing::LookAgain | Landing::Released(_)) | None => true,
+            }
+    }
+
+    /// Whether no purge that came since its fetch began concerns this response.
+    fn has_not_overtaken(&self, arrival: &Arrival) -> bool {
+        let described = arrival.described(&self.store.settings().tags);
+        let verdict = self.store.ledger().judge(&described, arrival.born);
+        matches!(verdict, Verdict::Untouched { .. })
+    }
+
+    /// Whether a request that came when the ledger's head was `came_at` may have what another request
+    /// fetched. A purge that was acknowledged before the request came is obeyed by its answer: tags and
+    /// fields are known only when the head of the response is, so who joined before is asked again here.
+    pub fn may_share(&self, fetched: &Fetched, came_at: Sequence) -> bool {
+        match fetched {
+            Fetched::Arriving { arrival, collapsed: true, .. } => {
+                arrival.born >= came_at || self.has_not_overtaken(arrival)
+            }
+            Fetched::Confirmed { response, collapsed: true, .. } => {
+                response.born >= came_at || response.review(self.store.ledger()) == Review::Good
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Runs a fetch in the task of the request that began it until it has `mine` to bring; what is left of it
+/// then, or when that request is given up, goes on in a task of its own. So a small response costs no task
+/// and no waking of one task by another, and yet the fetch belongs to nobody's request.
+///
+/// Cancel safe.
+async fn ashore(
+    run: impl Future<Output = ()> + Send + 'static,
+    mut mine: oneshot::Receiver<Fetched>,
+) -> Fetched {
+    let mut run = Detached(Some(Box::pin(run)));
+    std::future::poll_fn(|cx| {
+        if let Some(under_way) = &mut run.0
+            && under_way.as_mut().poll(cx).is_ready()
+        {
+            run.0 = None;
+        }
+        Pin::new(&mut mine).poll(cx)
+    })
+    .await
+    .unwrap_or(Fetched::Retry(Deserted::LeaderGone))
+}
+
+/// A future that goes on in a task of its own when it is dropped before its end.
+struct Detached<F: Future<Output = ()> + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output = ()> + Send + 'static> Drop for Detached<F> {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending, and with it the fetch.
+        if let Some(under_way) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(under_way);
+        }
     }
 }

@@ -14,7 +14,9 @@ use crate::semantics::Facts;
 use crate::semantics::partial::Span;
 use crate::semantics::storability::NotStored;
 use crate::semantics::variant::Selecting;
-use crate::store::StoredResponse;
+use crate::store::ledger::Sequence;
+use crate::store::tags::{TagDigest, TagSettings};
+use crate::store::{Described, Place, StoredResponse};
 
 /// A storable response whose body is still arriving.
 #[derive(Debug)]
@@ -33,8 +35,34 @@ pub struct Arrival {
     pub tape: Arc<Tape>,
     /// Whether it is (as far as is known) to be stored.
     pub stored: bool,
+    /// The ledger's head when the origin request was sent.
+    pub born: Sequence,
+    /// Where it belongs, its hidden fields and its tags: what the ledger judges it by.
+    pub place: Place,
+    pub hidden: Bytes,
+    pub tags: Box<[TagDigest]>,
     pub answered: Moment,
     pub sent: Moment,
+}
+
+impl Arrival {
+    /// This response as the ledger judges it. Its size is what the origin says of it; a body of unknown
+    /// length counts as empty until it is there.
+    pub fn described<'a>(&'a self, settings: &'a TagSettings) -> Described<'a> {
+        Described {
+            place: &self.place,
+            status: self.status,
+            lines: &self.lines,
+            hidden: &self.hidden,
+            facts: &self.facts,
+            size: match self.length {
+                Length::Known(length) => length,
+                Length::Unknown => 0,
+            },
+            tags: &self.tags,
+            settings,
+        }
+    }
 }
 
 /// What a fetch brought for one request.

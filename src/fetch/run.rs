@@ -225,7 +225,7 @@ impl Fetch {
         };
         let for_once = |fields: HeaderMap| {
             let contents = contents(fields);
-            let standing = self.store.ledger().admit(&contents, birth).ok()?;
+            let standing = self.store.admit_freshened(&contents, base, birth).ok()?;
             Some(Arc::new(StoredResponse::new(contents, standing)))
         };
         if freshened.evict.is_some() {
@@ -235,11 +235,10 @@ impl Fetch {
             return Some(Freshened { own: for_once(freshened.fields_now)?, shared: Err(reason) });
         }
         let of_this_exchange = freshened.fields_now != freshened.fields;
-        let shared =
-            match self.store.keep(contents(freshened.fields), birth, |other| std::ptr::eq(other, &**base)) {
-                Kept::Stored(response) => response,
-                Kept::Condemned(_) => return None,
-            };
+        let shared = match self.store.keep_freshened(contents(freshened.fields), base, birth) {
+            Kept::Stored(response) => response,
+            Kept::Condemned(_) => return None,
+        };
         // What `no-cache="…"` and the like bar from being stored goes to the one who asked.
         let own = if of_this_exchange { for_once(freshened.fields_now)? } else { shared.clone() };
         Some(Freshened { own, shared: Ok(shared) })
@@ -274,7 +273,7 @@ impl Fetch {
                     selecting: base.selecting.clone(),
                     ..self.contents(errand, what, stored, birth)
                 };
-                let _ = self.store.keep(contents, birth, |other| std::ptr::eq(other, &**base));
+                let _ = self.store.keep_freshened(contents, base, birth);
             }
         }
     }
@@ -372,6 +371,10 @@ impl Fetch {
             length,
             tape: tape.clone(),
             stored: true,
+            born: birth.born(),
+            place: draft.place.clone(),
+            hidden: draft.hidden.clone(),
+            tags: draft.tags.clone(),
             answered: times.answered,
             sent: times.sent,
         });
@@ -435,9 +438,12 @@ impl Fetch {
         fields::ensure_date(&mut headers, what.facts.response_time);
         let settings = &self.store.settings().tags;
         let (mut lines, mut hidden) = (FieldLines::new(), FieldLines::new());
+        // Exactly as much as is needed where nothing is hidden: then nothing is copied to be kept.
+        lines
+            .own
+            .reserve_exact(headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum());
         for (name, value) in &headers {
-            let is_hidden = settings.strip && settings.field(name.as_str().as_bytes()).is_some();
-            let into = if is_hidden { &mut hidden } else { &mut lines };
+            let into = if settings.strips(name.as_str().as_bytes()) { &mut hidden } else { &mut lines };
             into.push(name.as_str(), value.as_bytes());
         }
         let origin = format!("http://{}", errand.place.host);

@@ -96,7 +96,7 @@ fn split_target(target: &Bytes) -> (Option<Bytes>, Bytes) {
 }
 
 /// Lower case, without the default port (RFC 9110 §4.2.3) and without a final dot.
-fn normal_host(host: &[u8]) -> Box<str> {
+pub fn normal_host(host: &[u8]) -> Box<str> {
     let mut host = String::from_utf8_lossy(host).to_ascii_lowercase();
     if let Some(bare) = host.strip_suffix(":80") {
         host.truncate(bare.len());

@@ -265,11 +265,12 @@ where
                 }
             }
         };
+        let started = Instant::now();
         let exchange = Exchange {
             method: head.method.clone(),
             version: head.version,
             persistence: head.persistence,
-            started: Instant::now(),
+            started,
         };
         let interim = match head.version {
             Version::HTTP_11 => self.interims.open(limits.interims),
@@ -284,7 +285,7 @@ where
             body,
             length,
             peer: self.peer.clone(),
-            received: self.server.clock.now(),
+            received: self.server.clock.at(started.into_std()),
             interim,
         };
         Ok((exchange, request, intake))

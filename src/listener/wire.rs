@@ -23,7 +23,7 @@ const HEAD_READ: usize = 8 * 1024;
 /// What one read for a body takes at most.
 const BODY_READ: usize = 64 * 1024;
 /// A connection at rest keeps no more than this of each buffer.
-const KEPT_AT_REST: usize = 1024;
+const KEPT_AT_REST: usize = 2048;
 /// How many pieces one vectored write takes.
 const PIECES: usize = 16;
 
@@ -126,6 +126,11 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Wire<R, W> {
         self.written < self.outbound.len()
     }
 
+    /// How much of `outbound` was not written yet.
+    pub fn outbound_left(&self) -> usize {
+        self.outbound.len() - self.written
+    }
+
     /// Writes what waits and then `payload`, to the last byte.
     pub fn poll_flush(
         &mut self,
@@ -133,13 +138,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Wire<R, W> {
         payload: &mut Payload,
     ) -> Poll<Result<(), WriteFailure>> {
         while self.has_outbound() || !payload.is_empty() {
-            let mut slices = [IoSlice::new(&[]); PIECES];
-            let held = &self.outbound[self.written..];
-            slices[0] = IoSlice::new(held);
-            // The payload's pieces begin at the front where nothing else waits.
-            let first = usize::from(!held.is_empty());
-            let filled = first + payload.fill(&mut slices[first..]);
-            match Pin::new(&mut self.writer).poll_write_vectored(cx, &slices[..filled]) {
+            match self.poll_write(cx, payload) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(WriteFailure::Gone)),
                 Poll::Ready(Ok(count)) => {
                     self.writing.clear();
@@ -155,6 +154,20 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Wire<R, W> {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, payload: &Payload) -> Poll<io::Result<usize>> {
+        let held = &self.outbound[self.written..];
+        // The kernel takes one piece by a shorter way than a list of one.
+        if payload.is_empty() {
+            return Pin::new(&mut self.writer).poll_write(cx, held);
+        }
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        slices[0] = IoSlice::new(held);
+        // The payload's pieces begin at the front where nothing else waits.
+        let first = usize::from(!held.is_empty());
+        let filled = first + payload.fill(&mut slices[first..]);
+        Pin::new(&mut self.writer).poll_write_vectored(cx, &slices[..filled])
     }
 
     fn advance(&mut self, count: usize, payload: &mut Payload) {

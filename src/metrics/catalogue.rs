@@ -121,6 +121,9 @@ pub struct Metrics {
     evictions: [IntCounter; EvictionCause::ALL.len()],
     purges: [[IntCounter; PurgeMode::ALL.len()]; PurgeKind::ALL.len()],
     purged_responses: IntCounter,
+    refetched_responses: IntCounter,
+    sweep_passes: IntCounter,
+    swept_responses: IntCounter,
     backend_families: BackendFamilies,
     /// Grows with the backends of all configurations so far: operators name them, clients cannot.
     backends: RwLock<HashMap<Arc<str>, Arc<BackendMetrics>>>,
@@ -183,6 +186,16 @@ impl Metrics {
                 "larder_purged_responses_total",
                 "Stored responses that invalidations condemned, found so far.",
             ),
+            refetched_responses: declare.counter(
+                "larder_refetched_responses_total",
+                "Responses that were asked for again because a purge said so.",
+            ),
+            sweep_passes: declare.counter(
+                "larder_sweep_passes_total",
+                "How often the sweeper looked through all that is stored.",
+            ),
+            swept_responses: declare
+                .counter("larder_swept_responses_total", "Stored responses that the sweeper looked at."),
             backend_families: BackendFamilies::declare(&declare),
             backends: RwLock::default(),
             gauges: Gauges::declare(&declare),
@@ -257,6 +270,17 @@ impl Metrics {
     /// So many more stored responses were found to be condemned.
     pub fn purged_responses(&self, count: u64) {
         self.purged_responses.inc_by(count);
+    }
+
+    /// A response was asked for again because a purge said so.
+    pub fn refetched(&self) {
+        self.refetched_responses.inc();
+    }
+
+    /// The sweeper made so many passes, and looked at so many responses.
+    pub fn swept(&self, passes: u64, responses: u64) {
+        self.sweep_passes.inc_by(passes);
+        self.swept_responses.inc_by(responses);
     }
 
     /// The metrics of one backend: to be resolved once, when the backend is made, and kept.

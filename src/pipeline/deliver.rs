@@ -237,8 +237,7 @@ impl Pipeline {
         let tags = &self.store.settings().tags;
         let mut fields = FieldLines::new();
         for (name, value) in &headers {
-            let hidden = tags.strip && tags.field(name.as_str().as_bytes()).is_some();
-            if !hidden {
+            if !tags.strips(name.as_str().as_bytes()) {
                 fields.push(name.as_str(), value.as_bytes());
             }
         }

@@ -1,5 +1,6 @@
 //! After a request that may have changed something: what is stored of it is invalid (RFC 9111 §4.4).
 
+use super::purging::keys_of;
 use super::{Journey, Pipeline};
 use crate::backend::OriginResponse;
 use crate::metrics::{PurgeKind, PurgeMode};
@@ -41,9 +42,16 @@ impl Pipeline {
         let groups = invalid.groups.iter().map(|group| Selector::Tag(TagDigest::of_group(&origin, group)));
         let entries: Vec<_> = own.chain(urls).chain(groups).map(Invalidation::hard).collect();
         let count = entries.len() as u64;
+        let keys = keys_of(&entries);
+        let by_group = keys.len() < entries.len();
         let last = ledger.append_all(entries, journey.now());
         self.events.purged(PurgeKind::UnsafeMethod, PurgeMode::Hard, last.get());
-        self.purged.notify_one();
+        self.strike(&keys, &mut |_, _| ());
+        // Traffic makes these all the time, and what is stored under the URLs has just gone: only what a group
+        // holds is left for the sweeper to find.
+        if by_group {
+            self.purged.notify_one();
+        }
         let after = ledger.birth();
         let untouched = |since| matches!(ledger.judge(&asked, since), Verdict::Untouched { .. });
         let nothing_else = before && last.get() == head.get() + count && untouched(last);

@@ -24,6 +24,7 @@ use crate::semantics::facts::Facts;
 use crate::semantics::reuse::{self, Reuse, Unusable};
 use crate::semantics::status::CacheStatus;
 use crate::semantics::variant::Selecting;
+use crate::store::ledger::Sequence;
 use crate::store::{Key, Place, StoredResponse};
 
 /// So many times the same pseudonym in `Via` is a loop, and not a chain of tiers.
@@ -56,6 +57,10 @@ pub struct Journey {
     /// Path and query as the origin is asked for what may be stored: the rules of the route are applied.
     pub target: Bytes,
     pub id: RequestId,
+    /// The ledger's head when the request came: what was purged until then is obeyed by its answer.
+    pub came_at: Sequence,
+    /// The digest of the URL, where it is not the key: a QUERY's.
+    url: Option<u128>,
     /// The content of a QUERY, which is part of its key.
     pub content: Bytes,
     /// From the request being sent to the origin until its head came, once it did.
@@ -88,6 +93,8 @@ impl Pipeline {
             key,
             target,
             id,
+            came_at: self.store.ledger().head(),
+            url: None,
             content: Bytes::new(),
             origin_wait: None,
             variant: None,
@@ -111,6 +118,7 @@ impl Pipeline {
         });
         let metadata = metadata.each_ref().map(|value| &value[..]);
         let admitted = &journey.admitted;
+        journey.url = Some(journey.key.0);
         journey.key = Key(self.keys.query_key(&admitted.host, &journey.target, &metadata, &journey.content));
         Ok(())
     }
@@ -202,7 +210,13 @@ impl Journey {
 
     /// Where responses to this request belong; `page` is the digest of the URL without its query.
     pub fn place(&self, page: u128) -> Place {
-        Place { key: self.key.0, page, host: self.admitted.host.clone(), target: self.target[..].into() }
+        Place {
+            key: self.key.0,
+            url: self.url.map(Box::new),
+            page,
+            host: self.admitted.host.clone(),
+            target: self.target[..].into(),
+        }
     }
 
     /// The absolute URI of the target.
@@ -292,7 +306,7 @@ impl Journey {
         among: impl IntoIterator<Item = &'s Selecting>,
     ) -> &HeaderMap {
         let mut names = among.into_iter().flat_map(|selecting| selecting.entries());
-        match names.any(|(name, _)| Identity::writes(name)) {
+        match names.any(|(name, _)| identity.writes(name)) {
             true => self.told.get_or_init(|| identity.fields_for_origin(&self.admitted)),
             false => self.headers(),
         }

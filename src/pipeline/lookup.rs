@@ -116,6 +116,8 @@ impl Pipeline {
     /// A stored response that may be served in place of the origin's failure (RFC 5861 §4).
     pub(super) fn stale_instead(&self, journey: &Journey, found: &Found, failure: Failure) -> Option<Usable> {
         let Found::Ask { chosen: Some(chosen), .. } = found else { return None };
+        // A purge may have come while the origin was asked.
+        let chosen = &self.store.review_again(&chosen.response)?;
         let facts = facts_of(chosen);
         let now = self.clock.now();
         match staleness::judge(&facts, &journey.facts, failure, now, &journey.plan.policy) {

@@ -8,6 +8,7 @@
 //! | deliver: conditions, ranges, fields | `deliver` |
 //! | after an unsafe method: invalidate | `invalidate` |
 //! | purge requests on the public listener | `purging` |
+//! | what a purge wants to have again | `refetch` |
 //!
 //! Every branch is in this file; steps do not call the next step. The time is read when a request arrives
 //! and when an origin answers; everywhere else it is an argument.
@@ -19,6 +20,7 @@ mod journey;
 pub mod keys;
 mod lookup;
 mod purging;
+mod refetch;
 pub mod routing;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use tokio::sync::Notify;
 pub use journey::Journey;
 use journey::{QueryUnread, Shared};
 pub use purging::PublicPurging;
+pub use refetch::{RefetchSettings, Refetching, Wanted};
 pub use routing::{RoutePlan, Routing};
 
 use crate::backend::OriginError;
@@ -74,6 +77,8 @@ pub struct Pipeline {
     pub query_bytes: u64,
     /// Something was purged: whoever sweeps may give memory back.
     pub purged: Notify,
+    /// What purges want to have again.
+    pub refetching: Refetching,
     next_id: AtomicU64,
 }
 
@@ -99,6 +104,7 @@ pub struct Parts {
     pub events: Arc<Events>,
     pub clock: Clock,
     pub purging: PublicPurging,
+    pub refetching: Refetching,
     pub shows_cache_status: bool,
     pub query_bytes: u64,
     /// Where request ids begin: a random number, so that those of two runs differ.
@@ -117,6 +123,7 @@ impl Pipeline {
             events,
             clock,
             purging,
+            refetching,
             shows_cache_status,
             query_bytes,
             first_id,
@@ -130,6 +137,7 @@ impl Pipeline {
             events,
             clock,
             purging,
+            refetching,
             shows_cache_status,
             query_bytes,
             purged: Notify::new(),
@@ -217,6 +225,12 @@ impl Pipeline {
                 None => self.fetch.once(errand, sharing).await,
             };
             journey.note_exchange(&fetched);
+            if !self.fetch.may_share(&fetched, journey.came_at) {
+                // A purge has overtaken that fetch: this request has one of its own, or of those who came after
+                // the purge too.
+                turn += 1;
+                continue;
+            }
             match fetched {
                 Fetched::Confirmed { response, collapsed, not_kept, .. } => {
                     match self.accepts(&journey, collapsed, &response.facts, &response.selecting) {

@@ -1,16 +1,19 @@
 //! Purges: of the operator, and of applications on the public listener.
 
+use std::sync::Arc;
+
 use http::Method;
 
 use super::{Journey, Pipeline};
 use crate::clock::Moment;
 use crate::front::page::plain;
-use crate::front::purge_dialects::{self, PurgeAccess, PurgeAnswer, PurgeRequest, Recognised};
+use crate::front::purge_dialects::{self, PurgeAccess, PurgeAnswer, PurgeRequest, Recognised, Refusal};
 use crate::message::{CacheResult, Response};
 use crate::metrics::{PurgeKind, PurgeMode};
 use crate::semantics::status::CacheStatus;
 use crate::store::expression::ExpressionLimits;
-use crate::store::ledger::{Keys, Mode, Purge, Sequence, What};
+use crate::store::ledger::{Invalidation, Keys, Mode, Purge, Selector, Sequence, What};
+use crate::store::{Key, StoredResponse};
 
 /// Who may purge on the public listener; nobody by default.
 #[derive(Clone, Debug, Default)]
@@ -36,32 +39,61 @@ impl Keys for Pipeline {
 impl Pipeline {
     /// Enters purges into the ledger; in force when this returns. Answers the last one's number.
     pub fn purge(&self, purges: &[Purge], who: &str, now: Moment) -> Sequence {
-        let entries = purges.iter().map(|purge| purge.invalidation(self, who));
+        let entries: Vec<_> = purges.iter().map(|purge| purge.invalidation(self, who)).collect();
+        let keys = keys_of(&entries);
         let sequence = self.store.ledger().append_all(entries, now);
+        self.strike(&keys, &mut |_, _| ());
+        self.note_purges(purges, sequence);
+        sequence
+    }
+
+    /// The same; what falls and was asked for is fetched again, as far as the settings allow.
+    pub fn purge_and_refetch(&self, purges: &[Purge], who: &str, now: Moment) -> Sequence {
+        let entries: Vec<_> = purges.iter().map(|purge| purge.invalidation(self, who)).collect();
+        let keys = keys_of(&entries);
+        let count = entries.len() as u64;
+        let sequence = self.refetching.order(|| {
+            let last = self.store.ledger().append_all(entries, now);
+            (Sequence::new(last.get() + 1 - count), last)
+        });
+        self.strike(&keys, &mut |response, by| self.refetching.fell(response, by));
+        self.note_purges(purges, sequence);
+        sequence
+    }
+
+    /// What is stored under a URL that was purged falls at once: its place is known. All else waits for the
+    /// sweeper, or until it is asked for.
+    pub(super) fn strike(&self, keys: &[Key], fell: &mut dyn FnMut(&Arc<StoredResponse>, Sequence)) {
+        for key in keys {
+            self.store.strike(*key, fell);
+        }
+    }
+
+    fn note_purges(&self, purges: &[Purge], sequence: Sequence) {
         for purge in purges {
             self.events.purged(kind(&purge.what), mode(purge.mode), sequence.get());
         }
         self.purged.notify_one();
-        sequence
     }
 
     /// The answer to a purge request; `None` if it is none.
     pub(super) fn answer_purge(&self, journey: &Journey) -> Option<Response> {
         let request = &journey.admitted.request;
+        let Ok(target) = str::from_utf8(&journey.admitted.target) else {
+            return self.refuse_target(journey);
+        };
         let asked = PurgeRequest {
             method: &request.method,
             host: &journey.admitted.host,
-            target: str::from_utf8(&journey.admitted.target).unwrap_or("/"),
+            target,
             headers: &request.headers,
             peer: request.peer.ip(),
         };
         match purge_dialects::recognise(&asked, &self.purging.access, &self.purging.limits) {
             Recognised::NotAPurge => None,
             Recognised::Refused(refusal) => {
-                let (peer, reason) = (&request.peer, refusal.name());
-                let what = String::from_utf8_lossy(&journey.admitted.target);
-                tracing::warn!(target: "audit", %peer, reason, method = %request.method, host = %journey.admitted.host, %what, "a purge was refused");
-                Some(self.say(journey, refusal.answer(), CacheResult::Refused, reason))
+                self.note_refusal(journey, refusal.name());
+                Some(self.say(journey, refusal.answer(), CacheResult::Refused, refusal.name()))
             }
             Recognised::Accepted(accepted) => {
                 let sequence = self.purge(&accepted.purges, &accepted.who, journey.now());
@@ -72,6 +104,24 @@ impl Pipeline {
                 Some(self.say(journey, accepted.answer(sequence), CacheResult::Synthetic, "purge"))
             }
         }
+    }
+
+    /// A URL that is not text names nothing that could be purged by its name.
+    fn refuse_target(&self, journey: &Journey) -> Option<Response> {
+        const REASON: &str = "purge-not-text";
+        purge_dialects::is_purge(&journey.admitted.request.method).then(|| {
+            self.note_refusal(journey, REASON);
+            let answer = Refusal::NotText("the target").answer();
+            self.say(journey, answer, CacheResult::Refused, REASON)
+        })
+    }
+
+    fn note_refusal(&self, journey: &Journey, reason: &'static str) {
+        let request = &journey.admitted.request;
+        let (peer, method, host) = (&request.peer, &request.method, &journey.admitted.host);
+        let what = String::from_utf8_lossy(&journey.admitted.target);
+        self.events.metrics().refused(reason);
+        tracing::warn!(target: "audit", %peer, reason, %method, %host, %what, "a purge was refused");
     }
 
     fn say(
@@ -90,6 +140,15 @@ impl Pipeline {
         self.add_cache_status(&mut response.fields, &status);
         response
     }
+}
+
+/// The keys under which the entries' URLs are stored.
+pub(super) fn keys_of(entries: &[Invalidation]) -> Vec<Key> {
+    let key = |entry: &Invalidation| match entry.selector {
+        Selector::Key(key) => Some(Key(key)),
+        _ => None,
+    };
+    entries.iter().filter_map(key).collect()
 }
 
 fn kind(what: &What) -> PurgeKind {

@@ -10,6 +10,7 @@ use std::fmt;
 use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
+use smallvec::SmallVec;
 
 /// The secret that keys all digests of a process, so that no client can make two keys collide on purpose.
 #[derive(Clone, Copy)]
@@ -64,7 +65,10 @@ pub struct Target<'a> {
 impl Target<'_> {
     /// Its key. Does not allocate where path and query are in normal form already.
     pub fn key(&self, secret: Secret) -> Key {
-        Key(self.hash(secret).finish128().as_u128())
+        // Put together first: the hash takes one run of bytes in half the time that it takes for pieces.
+        let mut uri = SmallVec::<[u8; 256]>::new();
+        self.write(|piece| uri.extend_from_slice(piece));
+        Key(SipHasher13::new_with_keys(secret.0, secret.1).hash(&uri).as_u128())
     }
 
     /// The key of a QUERY for it: one for each content and type of content (the draft on the method: "the

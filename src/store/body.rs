@@ -10,55 +10,75 @@ use crate::semantics::partial::Span;
 /// Bodies up to this size are kept in one piece.
 pub const CHUNK_BYTES: usize = 256 * 1024;
 
-/// What is kept of a response's body.
+/// What is kept of a response's body. As large as one `Bytes`: most bodies are small and whole.
 #[derive(Clone, Debug)]
-pub struct StoredBody {
-    pieces: Pieces,
-    /// The place of the first byte in the whole representation; zero unless this is a part.
-    first: u64,
+pub struct StoredBody(Shape);
+
+#[derive(Clone, Debug)]
+enum Shape {
+    /// A whole body in one piece.
+    One(Bytes),
+    Other(Arc<Pieced>),
+}
+
+/// A body in several pieces, or a part of one.
+#[derive(Debug)]
+struct Pieced {
+    chunks: Arc<[Bytes]>,
     len: u64,
     /// Which part of the representation it is, where it is not the whole.
     part: Option<Span>,
 }
 
-#[derive(Clone, Debug)]
-enum Pieces {
-    One(Bytes),
-    Many(Arc<[Bytes]>),
-}
-
 impl StoredBody {
     /// A whole body from what arrived. Small bodies are put together in one piece.
     pub fn whole(chunks: Vec<Bytes>) -> Self {
-        let len = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        StoredBody { pieces: Pieces::from(chunks, len), first: 0, len, part: None }
+        Self::of(chunks, None)
     }
 
     /// The part `span` of a representation (RFC 9111 §3.3).
     pub fn part(chunks: Vec<Bytes>, span: Span) -> Self {
+        Self::of(chunks, Some(span))
+    }
+
+    fn of(chunks: Vec<Bytes>, part: Option<Span>) -> Self {
         let len = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        StoredBody { pieces: Pieces::from(chunks, len), first: span.start, len, part: Some(span) }
+        let mut chunks = gather(chunks, len);
+        if part.is_none() && chunks.len() <= 1 {
+            return StoredBody(Shape::One(chunks.pop().unwrap_or_default()));
+        }
+        StoredBody(Shape::Other(Arc::new(Pieced { chunks: Arc::from(chunks), len, part })))
+    }
+
+    fn declared_part(&self) -> Option<Span> {
+        match &self.0 {
+            Shape::One(_) => None,
+            Shape::Other(pieced) => pieced.part,
+        }
     }
 
     /// Which part of the representation is kept; the whole is one too.
     pub fn span(&self) -> Span {
-        let whole = Span { start: 0, end: self.len, complete: Some(self.len), exact: true };
-        self.part.unwrap_or(whole)
+        let len = self.len();
+        self.declared_part().unwrap_or(Span { start: 0, end: len, complete: Some(len), exact: true })
     }
 
     /// How many bytes are kept.
     pub fn len(&self) -> u64 {
-        self.len
+        match &self.0 {
+            Shape::One(bytes) => bytes.len() as u64,
+            Shape::Other(pieced) => pieced.len,
+        }
     }
 
     /// Whether no byte is kept.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Whether this is only a part of the representation.
     pub fn is_partial(&self) -> bool {
-        self.part.is_some()
+        self.declared_part().is_some()
     }
 
     /// The length of the whole representation, as far as it is known.
@@ -68,85 +88,108 @@ impl StoredBody {
 
     /// The bytes of the representation that are kept: `first..end`.
     pub fn extent(&self) -> std::ops::Range<u64> {
-        self.first..self.first + self.len
+        let first = self.declared_part().map_or(0, |span| span.start);
+        first..first + self.len()
     }
 
     /// All that is kept, for a client.
     pub fn all(&self) -> Body {
-        match &self.pieces {
-            Pieces::One(bytes) if bytes.is_empty() => Body::Empty,
-            Pieces::One(bytes) => Body::Full(bytes.clone()),
-            Pieces::Many(chunks) => Body::Stored(StoredSlice::new(chunks.clone(), 0, self.len)),
-        }
+        self.piece(0, self.len())
     }
 
     /// Bytes `start..end` of the representation, for a client; clipped to what is kept.
     pub fn slice(&self, start: u64, end: u64) -> Body {
-        let start = start.clamp(self.first, self.first + self.len) - self.first;
-        let end = end.clamp(self.first, self.first + self.len) - self.first;
+        let kept = self.extent();
+        self.piece(
+            start.clamp(kept.start, kept.end) - kept.start,
+            end.clamp(kept.start, kept.end) - kept.start,
+        )
+    }
+
+    /// What is kept, piece by piece.
+    pub fn chunks(&self) -> Vec<Bytes> {
+        match &self.0 {
+            Shape::One(bytes) if bytes.is_empty() => Vec::new(),
+            Shape::One(bytes) => vec![bytes.clone()],
+            Shape::Other(pieced) => pieced.chunks.to_vec(),
+        }
+    }
+
+    /// Bytes `start..end` of what is kept.
+    fn piece(&self, start: u64, end: u64) -> Body {
         if start >= end {
             return Body::Empty;
         }
-        match &self.pieces {
-            Pieces::One(bytes) => Body::Full(bytes.slice(start as usize..end as usize)),
-            Pieces::Many(chunks) => Body::Stored(StoredSlice::new(chunks.clone(), start, end)),
+        match &self.0 {
+            Shape::One(bytes) => Body::Full(bytes.slice(start as usize..end as usize)),
+            Shape::Other(pieced) => match &*pieced.chunks {
+                [bytes] => Body::Full(bytes.slice(start as usize..end as usize)),
+                _ => Body::Stored(StoredSlice::new(pieced.chunks.clone(), start, end)),
+            },
         }
     }
 
-    /// The chunks, for putting parts together.
-    pub fn chunks(&self) -> Vec<Bytes> {
-        match &self.pieces {
-            Pieces::One(bytes) => vec![bytes.clone()],
-            Pieces::Many(chunks) => chunks.to_vec(),
-        }
-    }
-
-    /// Bytes this body takes in memory beyond the struct itself.
+    /// Bytes this body takes in memory beyond the struct itself, the allocator's rounding included.
     pub fn weight(&self) -> u64 {
-        /// A chunk's handle, its reference count, and the allocator's rounding.
-        const PER_CHUNK: u64 = 32 + 24 + 16;
-        match &self.pieces {
-            Pieces::One(bytes) if bytes.is_empty() => 0,
-            Pieces::One(_) => self.len + 40,
-            Pieces::Many(chunks) => self.len + chunks.len() as u64 * PER_CHUNK + 16,
+        /// A chunk's handle, and its reference count once it was handed out.
+        const PER_CHUNK: u64 = 32 + 32;
+        const PIECED: u64 = 112;
+        match &self.0 {
+            Shape::One(bytes) if bytes.is_empty() => 0,
+            Shape::One(bytes) => rounded(bytes.len() as u64) + 32,
+            Shape::Other(pieced) => {
+                let bytes: u64 = pieced.chunks.iter().map(|chunk| rounded(chunk.len() as u64)).sum();
+                bytes + pieced.chunks.len() as u64 * PER_CHUNK + PIECED
+            }
         }
     }
 }
 
-impl Pieces {
-    /// Puts chunks together to few large ones: large writes are cheap, and each chunk costs memory.
-    fn from(mut chunks: Vec<Bytes>, len: u64) -> Self {
-        if chunks.len() == 1 && len <= CHUNK_BYTES as u64 {
-            return Pieces::One(chunks.pop().unwrap_or_default());
-        }
-        if len <= CHUNK_BYTES as u64 {
-            let mut all = Vec::with_capacity(len as usize);
-            chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
-            return Pieces::One(Bytes::from(all));
-        }
-        let mut large = Vec::with_capacity(len as usize / CHUNK_BYTES + 1);
-        let mut left = len as usize;
-        let mut gathered = Vec::new();
-        for chunk in chunks {
-            let mut rest = &chunk[..];
-            while !rest.is_empty() {
-                if gathered.capacity() == 0 {
-                    gathered.reserve_exact(left.min(CHUNK_BYTES));
-                }
-                let take = rest.len().min(CHUNK_BYTES - gathered.len());
-                gathered.extend_from_slice(&rest[..take]);
-                rest = &rest[take..];
-                left -= take;
-                if gathered.len() == CHUNK_BYTES {
-                    large.push(Bytes::from(std::mem::take(&mut gathered)));
-                }
+/// What jemalloc takes for so many bytes: its classes are a quarter of a power of two apart, and not less
+/// than 16 bytes; from 16 KiB on each begins on a page of its own.
+pub(super) fn rounded(bytes: u64) -> u64 {
+    match bytes {
+        0 => 0,
+        1..=128 => bytes.next_multiple_of(16),
+        _ => bytes.next_multiple_of((bytes.next_power_of_two() / 8).max(16)),
+    }
+}
+
+/// Puts chunks together to few large ones: large writes are cheap, and each chunk costs memory.
+fn gather(chunks: Vec<Bytes>, len: u64) -> Vec<Bytes> {
+    if len == 0 {
+        return Vec::new();
+    }
+    if chunks.len() == 1 && len <= CHUNK_BYTES as u64 {
+        return chunks;
+    }
+    if len <= CHUNK_BYTES as u64 {
+        let mut all = Vec::with_capacity(len as usize);
+        chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
+        return vec![Bytes::from(all)];
+    }
+    let mut large = Vec::with_capacity(len as usize / CHUNK_BYTES + 1);
+    let mut left = len as usize;
+    let mut gathered = Vec::new();
+    for chunk in chunks {
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
+            if gathered.capacity() == 0 {
+                gathered.reserve_exact(left.min(CHUNK_BYTES));
+            }
+            let take = rest.len().min(CHUNK_BYTES - gathered.len());
+            gathered.extend_from_slice(&rest[..take]);
+            rest = &rest[take..];
+            left -= take;
+            if gathered.len() == CHUNK_BYTES {
+                large.push(Bytes::from(std::mem::take(&mut gathered)));
             }
         }
-        if !gathered.is_empty() {
-            large.push(Bytes::from(gathered));
-        }
-        Pieces::Many(Arc::from(large))
     }
+    if !gathered.is_empty() {
+        large.push(Bytes::from(gathered));
+    }
+    large
 }
 
 #[cfg(test)]
@@ -168,6 +211,15 @@ mod tests {
             assert_eq!(read(body.all()).await, want);
             let (start, end) = (want.len() / 3, want.len() * 2 / 3);
             assert_eq!(read(body.slice(start as u64, end as u64)).await, want[start..end]);
+        }
+    }
+
+    #[test]
+    fn a_body_is_no_larger_than_its_handle_and_weighs_what_the_allocator_takes() {
+        assert_eq!(size_of::<StoredBody>(), size_of::<Bytes>());
+        for (bytes, class) in [(1, 16), (100, 112), (129, 160), (1024, 1024), (1025, 1280), (70_000, 81_920)]
+        {
+            assert_eq!(rounded(bytes), class);
         }
     }
 

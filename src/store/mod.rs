@@ -7,9 +7,11 @@
 pub mod body;
 pub mod charge;
 pub mod expression;
+mod ghosts;
 pub mod ledger;
-mod memory;
+pub mod memory;
 pub mod response;
+mod sweep;
 pub mod tags;
 pub mod uncacheable;
 
@@ -21,9 +23,10 @@ use smallvec::SmallVec;
 
 pub use body::StoredBody;
 pub use charge::{Budget, Charge};
-use ledger::{Birth, Condemned, Ledger, LedgerSettings, Review};
-use memory::Memory;
-pub use response::{Contents, Place, StoredResponse};
+use ledger::{Birth, Condemned, Ledger, LedgerSettings, Review, Sequence, Standing};
+use memory::{Memory, Shelved};
+pub use response::{Contents, Described, Place, StoredResponse};
+pub use sweep::{SweepSettings, Swept};
 use tags::TagSettings;
 use uncacheable::Uncacheable;
 
@@ -60,17 +63,31 @@ impl Held {
     fn len(&self) -> usize {
         self.responses().len()
     }
+}
 
+impl Shelved for Held {
     fn weight(&self) -> u64 {
         self.responses().iter().map(|response| response.weight()).sum()
     }
 
-    fn asked_for_again(&self) -> bool {
-        self.responses().iter().any(|response| response.was_asked_for())
+    fn count(&self) -> u64 {
+        self.len() as u64
     }
 
-    fn forget_asks(&self) {
-        self.responses().iter().for_each(|response| response.forget_asks());
+    fn asks(&self) -> u32 {
+        self.responses().iter().map(|response| response.asks()).max().unwrap_or(0)
+    }
+
+    fn set_asks(&self, asks: u32) {
+        self.responses().iter().for_each(|response| response.set_asks(asks));
+    }
+
+    fn still_wanted(self) -> Option<Held> {
+        if self.responses().iter().all(|response| !response.was_removed()) {
+            return Some(self);
+        }
+        let left = self.responses().iter().filter(|response| !response.was_removed());
+        Held::of(left.cloned().collect())
     }
 }
 
@@ -87,6 +104,7 @@ pub struct StoreSettings {
     pub hit_for_miss_ttl: Duration,
     pub hit_for_miss_entries: usize,
     pub ledger: LedgerSettings,
+    pub sweep: SweepSettings,
     pub tags: TagSettings,
 }
 
@@ -100,6 +118,7 @@ impl StoreSettings {
             hit_for_miss_ttl: Duration::from_secs(120),
             hit_for_miss_entries: 10_000,
             ledger: LedgerSettings::default(),
+            sweep: SweepSettings::default(),
             tags: TagSettings::default(),
         }
     }
@@ -107,7 +126,7 @@ impl StoreSettings {
 
 /// All stored responses.
 pub struct Store {
-    memory: Memory,
+    memory: Memory<Held>,
     ledger: Arc<Ledger>,
     /// For bodies that are still arriving: an eighth of the memory.
     pub arriving: Arc<Budget>,
@@ -117,6 +136,9 @@ pub struct Store {
     expired: AtomicU64,
     replaced: AtomicU64,
     swept: AtomicU64,
+    passes: AtomicU64,
+    /// What the last pass of the sweeper judged everything up to.
+    judged_up_to: AtomicU64,
 }
 
 /// A stored response and how it stands with the ledger.
@@ -145,7 +167,7 @@ impl Store {
         let shelves = settings.memory / 8 * 7;
         Arc::new(Store {
             memory: Memory::new(shelves),
-            ledger: Ledger::new(settings.ledger.clone()),
+            ledger: Ledger::with_tags(settings.ledger.clone(), settings.tags.clone()),
             arriving: Budget::new(settings.memory / 8),
             uncacheable: Uncacheable::new(settings.hit_for_miss_entries, settings.hit_for_miss_ttl),
             settings,
@@ -153,6 +175,8 @@ impl Store {
             expired: AtomicU64::new(0),
             replaced: AtomicU64::new(0),
             swept: AtomicU64::new(0),
+            passes: AtomicU64::new(0),
+            judged_up_to: AtomicU64::new(0),
         })
     }
 
@@ -172,18 +196,38 @@ impl Store {
         let Some(held) = self.memory.get(key) else { return candidates };
         let mut gone = 0;
         for response in held.responses() {
-            match response.review(&self.ledger) {
-                Review::Good => candidates.push(Reviewed { response: response.clone(), soft_purged: None }),
-                Review::Stale { since } => {
-                    candidates.push(Reviewed { response: response.clone(), soft_purged: Some(since) });
-                }
-                Review::Gone => gone += 1,
+            match self.review_again(response) {
+                Some(reviewed) => candidates.push(reviewed),
+                None => gone += 1,
             }
         }
         if gone > 0 {
             self.remove_gone(key);
         }
         candidates
+    }
+
+    /// Judges what is stored under `key` and drops what is gone, as a look-up does; `fell` is told of what fell
+    /// just now, and by which entry.
+    pub fn strike(&self, key: Key, fell: &mut dyn FnMut(&Arc<StoredResponse>, Sequence)) {
+        let Some(held) = self.memory.get(key) else { return };
+        let gone = held.responses().iter().filter(|response| {
+            response.review_telling(&self.ledger, &mut |by| fell(response, by)) == Review::Gone
+        });
+        if gone.count() > 0 {
+            self.remove_gone(key);
+        }
+    }
+
+    /// A response that was looked up a while ago, as it stands before the ledger now; `None` if it was purged
+    /// meanwhile.
+    pub fn review_again(&self, response: &Arc<StoredResponse>) -> Option<Reviewed> {
+        let soft_purged = match response.review(&self.ledger) {
+            Review::Good => None,
+            Review::Stale { since } => Some(since),
+            Review::Gone => return None,
+        };
+        Some(Reviewed { response: response.clone(), soft_purged })
     }
 
     /// Stores a response, unless the ledger condemns it for what came since `birth`. It takes the place of
@@ -194,7 +238,38 @@ impl Store {
         birth: &Birth,
         replaces: impl Fn(&StoredResponse) -> bool,
     ) -> Kept {
-        let standing = match self.ledger.admit(&contents, birth) {
+        let admitted = self.ledger.admit(&contents.described(&self.settings.tags), birth);
+        self.put(contents, admitted, replaces)
+    }
+
+    /// Stores what a 304, or a response to HEAD, made of the stored response `base`, in its place; unless
+    /// the ledger condemns either. Keep `birth` until this returns.
+    pub fn keep_freshened(&self, contents: Contents, base: &StoredResponse, birth: &Birth) -> Kept {
+        let admitted = self.admit_freshened(&contents, base, birth);
+        self.put(contents, admitted, |other| std::ptr::eq(other, base))
+    }
+
+    /// The ledger's judgement of what a 304 made of `base`.
+    ///
+    /// # Errors
+    /// A purge came for either.
+    pub fn admit_freshened(
+        &self,
+        contents: &Contents,
+        base: &StoredResponse,
+        birth: &Birth,
+    ) -> Result<Standing, Condemned> {
+        let tags = &self.settings.tags;
+        self.ledger.admit_freshened(&contents.described(tags), &base.described(tags), &base.standing, birth)
+    }
+
+    fn put(
+        &self,
+        contents: Contents,
+        admitted: Result<Standing, Condemned>,
+        replaces: impl Fn(&StoredResponse) -> bool,
+    ) -> Kept {
+        let standing = match admitted {
             Ok(standing) => standing,
             Err(condemned) => {
                 self.purged.fetch_add(1, Ordering::Relaxed);
@@ -224,6 +299,8 @@ impl Store {
 
     /// Takes one response out of the store, if it is still there.
     pub fn remove(&self, response: &Arc<StoredResponse>) {
+        // It may just be between two shelves, where no update finds it.
+        response.mark_removed();
         self.retain(Key(response.place.key), |other| !Arc::ptr_eq(other, response));
     }
 
@@ -245,56 +322,6 @@ impl Store {
         });
     }
 
-    /// One pass over everything stored: judges it, drops what is purged or of no use any more, and lets
-    /// the ledger forget. Yields after each `portion` responses; cancel safe (a pass that was not finished
-    /// lets nothing be forgotten). Answers how many responses it dropped.
-    pub async fn sweep(&self, now: impl Fn() -> Moment, portion: usize) -> u64 {
-        let sweep = self.ledger.begin_sweep();
-        let mut dropped = 0;
-        let keys: Vec<Key> = self.memory.iter().map(|(key, _)| key).collect();
-        for (index, key) in keys.into_iter().enumerate() {
-            dropped += self.sweep_key(key, now());
-            if index % portion.max(1) == portion.max(1) - 1 {
-                tokio::task::yield_now().await;
-            }
-        }
-        let _forgotten = self.ledger.finish_sweep(sweep);
-        self.memory.settle();
-        dropped
-    }
-
-    fn sweep_key(&self, key: Key, now: Moment) -> u64 {
-        let Some(held) = self.memory.get(key) else { return 0 };
-        let (mut purged, mut expired) = (0, 0);
-        let needs_care = held.responses().iter().any(|response| self.is_over(response, now).is_some());
-        self.swept.fetch_add(held.len() as u64, Ordering::Relaxed);
-        if !needs_care {
-            return 0;
-        }
-        self.retain(key, |response| match self.is_over(response, now) {
-            None => true,
-            Some(Over::Purged) => {
-                purged += 1;
-                false
-            }
-            Some(Over::Expired) => {
-                expired += 1;
-                false
-            }
-        });
-        self.purged.fetch_add(purged, Ordering::Relaxed);
-        self.expired.fetch_add(expired, Ordering::Relaxed);
-        purged + expired
-    }
-
-    fn is_over(&self, response: &StoredResponse, now: Moment) -> Option<Over> {
-        match response.review(&self.ledger) {
-            Review::Gone => Some(Over::Purged),
-            _ if response.useful_until <= now => Some(Over::Expired),
-            _ => None,
-        }
-    }
-
     /// Lets the shelves catch up with what was stored and dropped. Call it from a timer.
     pub fn settle(&self) {
         self.memory.settle();
@@ -306,22 +333,16 @@ impl Store {
         Statistics {
             responses: tally.responses(),
             bytes: tally.bytes(),
-            evicted_for_size: tally.evicted_for_size.load(Ordering::Relaxed),
+            evicted_for_size: tally.evicted_for_size(),
             purged: self.purged.load(Ordering::Relaxed),
             expired: self.expired.load(Ordering::Relaxed),
             replaced: self.replaced.load(Ordering::Relaxed),
             swept: self.swept.load(Ordering::Relaxed),
+            passes: self.passes.load(Ordering::Relaxed),
             arriving_bytes: self.arriving.used(),
             hit_for_miss: self.uncacheable.len() as u64,
         }
     }
-}
-
-/// Why a stored response is dropped by the sweeper.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Over {
-    Purged,
-    Expired,
 }
 
 /// Numbers for metrics and for the operator; counts since the start.
@@ -336,6 +357,8 @@ pub struct Statistics {
     pub replaced: u64,
     /// Responses that the sweeper has looked at.
     pub swept: u64,
+    /// How often it has looked through everything.
+    pub passes: u64,
     pub arriving_bytes: u64,
     pub hit_for_miss: u64,
 }

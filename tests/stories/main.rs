@@ -22,5 +22,6 @@ mod parts;
 mod poisoning;
 mod privacy;
 mod protocol;
+mod purging;
 mod slow_clients;
 mod validation;

@@ -276,3 +276,18 @@ fn a_websocket_is_tunnelled() {
     assert!(head.contains("\r\nupgrade: websocket\r\n"), "{head}");
     assert_eq!(heard, "hello origin");
 }
+
+/// RFC 9112 §3.2: what Larder asks in HTTP/1.1 names a host, though an HTTP/1.0 client need not.
+#[test]
+fn a_client_that_names_no_host_is_served_by_the_backends_own() {
+    let origin = pages();
+    let larder = Larder::before(&origin.url());
+    for _ in 0..2 {
+        let answer = larder.exchange_raw(b"GET /old HTTP/1.0\r\n\r\n");
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer));
+    }
+    let asked = origin.requests();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].field("Host"), origin.url().strip_prefix("http://"));
+    assert!(asked[0].field("X-Forwarded-Host").is_none_or(|host| !host.is_empty()));
+}

@@ -153,6 +153,11 @@ impl Refusal {
     }
 }
 
+/// Whether a request with this method asks for a purge.
+pub fn is_purge(method: &Method) -> bool {
+    matches!(method.as_str(), "PURGE" | "BAN" | "PURGETAGS" | "PURGEKEYS" | "PURGEKEY")
+}
+
 /// Recognises a purge and checks whether its sender may.
 pub fn recognise(request: &PurgeRequest<'_>, access: &PurgeAccess, limits: &ExpressionLimits) -> Recognised {
     let reader = Reader { request, limits };

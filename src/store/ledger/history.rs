@@ -53,6 +53,13 @@ impl History {
         self.records.lock().iter().rev().take(limit).cloned().collect()
     }
 
+    /// How many responses fell by the entries from `first` to `last`, as far as they are recent.
+    pub(super) fn fallen(&self, first: Sequence, last: Sequence) -> u64 {
+        let records = self.records.lock();
+        let start = records.partition_point(|record| record.sequence < first);
+        records.range(start..).take_while(|record| record.sequence <= last).map(|record| record.fell).sum()
+    }
+
     pub(super) fn find(&self, sequence: Sequence) -> Option<Record> {
         let records = self.records.lock();
         let index = records.binary_search_by_key(&sequence, |record| record.sequence).ok()?;

@@ -6,7 +6,7 @@ use super::births::Birth;
 use super::entry::Sequence;
 use super::marks::Mark;
 use super::slot::Finding;
-use super::standing::Standing;
+use super::standing::{Review, Standing};
 use super::subject::Subject;
 use super::{Condemned, Ledger, Verdict};
 use crate::store::tags::TagDigest;
@@ -98,6 +98,30 @@ impl Ledger {
                 self.count_fallen(by);
                 Err(Condemned { by })
             }
+        }
+    }
+
+    /// Judges what a 304 makes of a stored response. What condemned the stored one while it was validated
+    /// condemns this too, even where the 304 took away the tag or field that it fell by: the body is the
+    /// same. `standing` is the stored one's.
+    ///
+    /// # Errors
+    /// A hard purge came for either: nothing of it is to be kept.
+    pub fn admit_freshened(
+        &self,
+        freshened: &dyn Subject,
+        stored: &dyn Subject,
+        standing: &Standing,
+        birth: &Birth,
+    ) -> Result<Standing, Condemned> {
+        let admitted = self.admit(freshened, birth)?;
+        if standing.review(self, stored) == Review::Gone {
+            return Err(Condemned { by: self.head() });
+        }
+        match self.judge(stored, birth.born()) {
+            Verdict::Hard { by } => Err(Condemned { by }),
+            Verdict::Soft { at, .. } => Ok(admitted.stale_since(at)),
+            Verdict::Untouched { .. } => Ok(admitted),
         }
     }
 }

@@ -57,6 +57,7 @@ use slot::Slot;
 
 use crate::clock::Moment;
 use crate::store::expression::Lowered;
+use crate::store::tags::TagSettings;
 
 /// The bounds of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,12 +182,18 @@ pub struct Ledger {
     sweep_wanted: tokio::sync::Notify,
     /// So that the sweeper is woken once for each time that the pressure rises.
     pressed: AtomicBool,
+    tags: TagSettings,
     settings: LedgerSettings,
 }
 
 impl Ledger {
-    /// An empty ledger.
+    /// An empty ledger, for responses with tags in the usual fields.
     pub fn new(settings: LedgerSettings) -> Arc<Self> {
+        Ledger::with_tags(settings, TagSettings::default())
+    }
+
+    /// An empty ledger, for responses with tags in these fields.
+    pub fn with_tags(settings: LedgerSettings, tags: TagSettings) -> Arc<Self> {
         Arc::new(Ledger {
             head: Alone::default(),
             latest: Alone::default(),
@@ -203,8 +210,14 @@ impl Ledger {
             beyond_memory: AtomicU64::new(0),
             sweep_wanted: tokio::sync::Notify::new(),
             pressed: AtomicBool::new(false),
+            tags,
             settings,
         })
+    }
+
+    /// Which fields carry the tags that expressions ask about.
+    pub fn tag_settings(&self) -> &TagSettings {
+        &self.tags
     }
 
     /// The number of the last entry: one load.
@@ -352,6 +365,12 @@ impl Ledger {
     /// Up to `limit` recent invalidations, the newest first.
     pub fn recent(&self, limit: usize) -> Vec<Record> {
         self.history.recent(limit)
+    }
+
+    /// How many stored responses the entries from `first` to `last` have brought down so far, as far as they are
+    /// recent.
+    pub fn fallen(&self, first: Sequence, last: Sequence) -> u64 {
+        self.history.fallen(first, last)
     }
 
     /// The record of one invalidation, if it is recent.

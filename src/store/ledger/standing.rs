@@ -40,6 +40,15 @@ impl Standing {
         }
     }
 
+    /// The same, stale since `at` at the latest.
+    pub(super) fn stale_since(mut self, at: Moment) -> Self {
+        let known = self.stale_since.get_mut();
+        if *known == 0 {
+            *known = nonzero(at);
+        }
+        self
+    }
+
     /// Up to which entry the response has been judged; `None` once it has fallen.
     pub fn judged(&self) -> Option<Sequence> {
         match self.judged.load(Ordering::Acquire) {
@@ -54,15 +63,32 @@ impl Standing {
     /// Counts the response as fallen in the entry's history, once.
     #[inline]
     pub fn review(&self, ledger: &Ledger, subject: &dyn Subject) -> Review {
+        self.review_telling(ledger, subject, &mut |_| ())
+    }
+
+    /// The same; `fell` is told of the entry that the response fell by, if it fell just now.
+    #[inline]
+    pub fn review_telling(
+        &self,
+        ledger: &Ledger,
+        subject: &dyn Subject,
+        fell: &mut dyn FnMut(Sequence),
+    ) -> Review {
         let judged = self.judged.load(Ordering::Acquire);
         if judged == ledger.head().get() {
             return self.known();
         }
-        self.review_since(judged, ledger, subject)
+        self.review_since(judged, ledger, subject, fell)
     }
 
     #[cold]
-    fn review_since(&self, mut judged: u64, ledger: &Ledger, subject: &dyn Subject) -> Review {
+    fn review_since(
+        &self,
+        mut judged: u64,
+        ledger: &Ledger,
+        subject: &dyn Subject,
+        fell: &mut dyn FnMut(Sequence),
+    ) -> Review {
         loop {
             if judged == FALLEN {
                 return Review::Gone;
@@ -73,7 +99,7 @@ impl Standing {
                     return self.known();
                 }
                 Verdict::Soft { by, at, up_to } => {
-                    self.note_stale(ledger, by, at);
+                    self.note_stale(ledger, by, at, fell);
                     // Only now: whoever sees the higher number must see that the response is stale.
                     self.raise(up_to);
                     return self.known();
@@ -82,6 +108,7 @@ impl Standing {
                     match self.judged.compare_exchange(judged, FALLEN, Ordering::AcqRel, Ordering::Acquire) {
                         Ok(_) => {
                             ledger.count_fallen(by);
+                            fell(by);
                             return Review::Gone;
                         }
                         // Somebody judged it further in the meantime, and a sweep may have forgotten what
@@ -94,10 +121,11 @@ impl Standing {
         }
     }
 
-    fn note_stale(&self, ledger: &Ledger, by: Sequence, at: Moment) {
+    fn note_stale(&self, ledger: &Ledger, by: Sequence, at: Moment, fell: &mut dyn FnMut(Sequence)) {
         let first = self.stale_since.compare_exchange(0, nonzero(at), Ordering::AcqRel, Ordering::Acquire);
         if first.is_ok() {
             ledger.count_fallen(by);
+            fell(by);
         }
     }
 

@@ -1,0 +1,618 @@
+//! Purging, as operators and applications do it: what falls, what stays, and who may.
+
+use std::process::Command;
+
+use serde_json::{Value as Json, json};
+
+use crate::common::*;
+
+/// Pages by tags: every page carries its last path segment and `all` as tags, and says which request it answers.
+fn shop() -> Origin {
+    Origin::scripted(|asked, wire| {
+        let path = asked.target.split('?').next().unwrap_or_default();
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let kind = if path.starts_with("/style") { "text/css" } else { "text/html" };
+        let fields = format!(
+            "Cache-Control: max-age=600, stale-while-revalidate=600\r\nContent-Type: {kind}\r\n\
+             Surrogate-Key: {name} all\r\nX-Cache-Tags: tag-{name},all\r\nX-Magento-Tags: cat_{name},FPC\r\n"
+        );
+        wire.answer(&fields, format!("answer {}", asked.number))
+    })
+}
+
+const OPEN: &str = "[purge]\nallow = [\"127.0.0.1\"]\n";
+
+/// Runs `larder` against the admin interface of `larder`; its standard output.
+fn command(larder: &Larder, arguments: &[&str]) -> Result<String, String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.args(arguments).env_remove("LARDER_TOKEN");
+    command.env("LARDER_ADMIN", larder.admin().host());
+    let output = command.output().expect("larder runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+#[track_caller]
+fn purge(larder: &Larder, arguments: &[&str]) -> Json {
+    let all = [&["purge", "--json", "--wait", "30s"], arguments].concat();
+    let answer = command(larder, &all).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+    let answer: Json = serde_json::from_str(&answer).expect("JSON");
+    assert_eq!(answer["complete"], true, "{answer}");
+    answer
+}
+
+/// Asks for each page once, so that it is stored and fresh.
+fn prime(larder: &Larder, pages: &[&str]) {
+    for page in pages {
+        eventually(&format!("{page} is stored and fresh"), || {
+            let answer = larder.get(page).expect_status(200);
+            answer.is_hit() && answer.cache_parameter("detail").is_none()
+        });
+    }
+}
+
+/// Which of these pages are not answered from memory any more.
+fn gone(larder: &Larder, pages: &[&str]) -> Vec<String> {
+    let is_gone = |page: &&&str| !larder.get(page).expect_status(200).is_hit();
+    pages.iter().filter(is_gone).map(|page| page.to_string()).collect()
+}
+
+const PAGES: [&str; 5] = ["/blog/one", "/blog/two?a=1", "/blog/two?a=2", "/style/red", "/about"];
+
+#[test]
+fn each_kind_of_purge_takes_what_it_names_and_nothing_else() {
+    let origin = shop();
+    let larder = Larder::before(&origin.url());
+    let host = larder.client().host();
+    let url = |path: &str| format!("http://{host}{path}");
+    let by_host = format!("host == \"{host}\" && path ~ \"^/blog/\" && !(tag == \"one\")");
+    let cases: [(Vec<String>, &[&str]); 11] = [
+        (vec![url("/about")], &["/about"]),
+        (vec![url("/blog/two?a=1")], &["/blog/two?a=1"]),
+        (vec![url("/blog/two"), "--any-query".into()], &["/blog/two?a=1", "/blog/two?a=2"]),
+        (vec!["--tag".into(), "two".into()], &["/blog/two?a=1", "/blog/two?a=2"]),
+        (vec!["--prefix".into(), url("/blog/")], &["/blog/one", "/blog/two?a=1", "/blog/two?a=2"]),
+        (vec!["--prefix".into(), "/style/".into()], &["/style/red"]),
+        (vec!["--host".into(), host.clone()], &PAGES),
+        (vec!["--host".into(), "other.example".into()], &[]),
+        (vec!["--expression".into(), by_host], &["/blog/two?a=1", "/blog/two?a=2"]),
+        (
+            vec!["--expression".into(), "resp.field(\"content-type\") ~ \"css\" && size < 1KiB".into()],
+            &["/style/red"],
+        ),
+        (vec!["--everything".into()], &PAGES),
+    ];
+    for (arguments, expected) in cases {
+        prime(&larder, &PAGES);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let answer = purge(&larder, &arguments);
+        assert_eq!(answer["matched"], expected.len(), "{arguments:?}: {answer}");
+        assert_eq!(gone(&larder, &PAGES), expected, "{arguments:?}");
+
+        // Softly, the same are served as they were while they are fetched anew.
+        prime(&larder, &PAGES);
+        let before = larder.get("/about").text();
+        let answer = purge(&larder, &[&arguments[..], &["--soft"]].concat());
+        assert_eq!(answer["matched"], expected.len(), "softly {arguments:?}: {answer}");
+        let stale = larder.get("/about").expect_status(200);
+        let is_stale = stale.cache_parameter("detail").as_deref() == Some("stale-while-revalidate");
+        assert_eq!(is_stale, expected.contains(&"/about"), "softly {arguments:?}: {stale}");
+        assert!(stale.is_hit() && stale.text() == before, "softly {arguments:?}: {stale}");
+    }
+    assert!(command(&larder, &["purge", "--expression", "host =="]).is_err_and(|error| !error.is_empty()));
+}
+
+/// As written down from the clients' own documentation and source.
+#[test]
+fn purges_of_real_clients_take_what_they_mean() {
+    let origin = shop();
+    let larder = Larder::before_with(&origin.url(), OPEN);
+    let host = larder.client().host();
+    let pattern = format!("^{}$", host.replace('.', "\\."));
+    let blog = ["/blog/one", "/blog/two?a=1", "/blog/two?a=2"];
+    let two = ["/blog/two?a=1", "/blog/two?a=2"];
+    type Fields<'a> = Vec<(&'a str, &'a str)>;
+    let cases: [(&str, &str, &str, Fields, &[&str]); 17] = [
+        ("FOSHttpCache purge", "PURGE", "/about", vec![], &["/about"]),
+        (
+            "FOSHttpCache ban",
+            "BAN",
+            "/",
+            vec![("X-Host", &pattern), ("X-Url", "^/blog/.*"), ("X-Content-Type", "text/html")],
+            &blog,
+        ),
+        (
+            "FOSHttpCache tags",
+            "BAN",
+            "/",
+            vec![
+                ("X-Host", ".*"),
+                ("X-Url", ".*"),
+                ("X-Content-Type", ".*"),
+                ("X-Cache-Tags", "(^|,)(tag\\-two|x)(,|$)"),
+            ],
+            &two,
+        ),
+        ("FOSHttpCache xkey", "PURGEKEYS", "/", vec![("xkey-purge", "two nothing")], &two),
+        ("Symfony's cache, tags", "PURGETAGS", "/", vec![("X-Cache-Tags", "tag-two,x")], &two),
+        ("Symfony's cache, clear", "PURGE", "/", vec![("Clear-Cache", "true")], &PAGES),
+        (
+            "Magento",
+            "PURGE",
+            "/",
+            vec![("X-Magento-Tags-Pattern", "((^|,)cat_two(,|$))|((^|,)cat_x(,|$))")],
+            &two,
+        ),
+        ("Magento's flush", "PURGE", "/", vec![("X-Magento-Tags-Pattern", ".*")], &PAGES),
+        ("WP Rocket, a page", "PURGE", "/blog/two", vec![("X-Purge-Method", "default")], &two),
+        ("Proxy Cache Purge, a site", "PURGE", "/.*", vec![("X-Purge-Method", "regex")], &PAGES),
+        ("Proxy Cache Purge, a folder", "PURGE", "/blog/.*", vec![("X-Purge-Method", "regex")], &blog),
+        ("W3 Total Cache", "PURGE", "/blog/two?a=1", vec![], &["/blog/two?a=1"]),
+        ("Fastly, a URL", "PURGE", "/about", vec![("Accept", "application/json")], &["/about"]),
+        ("Fastly, keys", "PURGE", "/", vec![("Surrogate-Key", "two nothing")], &two),
+        ("Drupal's Purge", "PURGE", "/", vec![("Cache-Tag", "two")], &two),
+        ("API Platform", "PURGE", "/", vec![("xkey", "one"), ("Surrogate-Key", "")], &["/blog/one"]),
+        ("Varnish's own example", "BAN", "/about", vec![], &["/about"]),
+    ];
+    for (client, method, target, fields, expected) in cases {
+        prime(&larder, &PAGES);
+        let answer = larder.request(method, target, &fields, b"").expect_status(200);
+        assert!(answer.text().contains("\"sequence\":"), "{client}: {answer}");
+        assert_eq!(gone(&larder, &PAGES), expected, "{client}");
+    }
+
+    for fields in
+        [[("Fastly-Soft-Purge", "1"), ("Surrogate-Key", "about")], [("xkey-softpurge", "about"), ("A", "")]]
+    {
+        prime(&larder, &PAGES);
+        let method = if fields[0].0 == "xkey-softpurge" { "PURGEKEYS" } else { "PURGE" };
+        larder.request(method, "/", &fields, b"").expect_status(200);
+        let answer = larder.get("/about").expect_hit();
+        assert_eq!(answer.cache_parameter("detail").as_deref(), Some("stale-while-revalidate"), "{answer}");
+    }
+}
+
+#[test]
+fn by_default_nobody_may_purge_and_the_attempt_is_logged_and_counted() {
+    let origin = shop();
+    let larder = Larder::before(&origin.url());
+    prime(&larder, &["/about"]);
+    for method in ["PURGE", "BAN", "PURGEKEYS", "PURGETAGS"] {
+        let answer = larder.request(method, "/about", &[("Surrogate-Key", "about")], b"").expect_status(405);
+        assert!(answer.field("Allow").is_some(), "{answer}");
+    }
+    larder.get("/about").expect_hit();
+    assert_eq!(larder.metric("larder_refused_requests_total", "purge-disabled"), 4.0);
+    assert_eq!(larder.metric("larder_purges_total", ""), 0.0);
+    assert!(larder.printed().contains("a purge was refused"), "{}", larder.printed());
+    assert_eq!(origin.request_count(), 1);
+}
+
+#[test]
+fn a_token_or_an_address_lets_one_purge_and_nothing_else_does() {
+    let origin = shop();
+    let tokens = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(tokens.path(), "deploy:a-long-secret-of-the-deployment\n").unwrap();
+    let larder = Larder::before_with(
+        &origin.url(),
+        &format!("[purge]\nallow = [\"192.0.2.0/24\"]\ntokens_file = \"{}\"\n", tokens.path().display()),
+    );
+    prime(&larder, &["/about"]);
+    let with = |fields: &[(&str, &str)]| larder.request("PURGE", "/about", fields, b"");
+    with(&[]).expect_status(403);
+    with(&[("Authorization", "Bearer a-long-secret-of-the-deploymen")]).expect_status(403);
+    with(&[("X-Forwarded-For", "192.0.2.1")]).expect_status(403);
+    larder.get("/about").expect_hit();
+    for field in [
+        ("Authorization", "Bearer a-long-secret-of-the-deployment"),
+        ("Fastly-Key", "a-long-secret-of-the-deployment"),
+    ] {
+        prime(&larder, &["/about"]);
+        with(&[field]).expect_status(200);
+        assert!(!larder.get("/about").is_hit());
+    }
+    assert!(larder.printed().contains("token deploy"), "{}", larder.printed());
+    assert!(!larder.printed().contains("a-long-secret"), "a secret is in the log");
+}
+
+#[test]
+fn an_address_is_no_proof_for_what_came_through_a_proxy() {
+    let origin = shop();
+    let larder = Larder::before_with(&origin.url(), OPEN);
+    prime(&larder, &["/about"]);
+    larder.request("PURGE", "/about", &[("X-Forwarded-For", "127.0.0.1")], b"").expect_status(403);
+    larder.get("/about").expect_hit();
+}
+
+/// A URL that is not text is not taken for the front page.
+#[test]
+fn a_purge_of_a_url_that_is_no_text_purges_nothing() {
+    let origin = shop();
+    let larder = Larder::before_with(&origin.url(), OPEN);
+    prime(&larder, &["/"]);
+    let answer = larder.exchange_raw(b"PURGE /\xff HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answer));
+    larder.get("/").expect_hit();
+}
+
+/// The ways in which one page can be purged.
+fn ways<'a>(url: &'a str, host: &'a str) -> Vec<Vec<&'a str>> {
+    vec![
+        vec![url],
+        vec!["--any-query", url],
+        vec!["--tag", "slow"],
+        vec!["--prefix", url],
+        vec!["--host", host],
+        vec!["--expression", "tag == \"slow\" && size < 1KiB && status == 200"],
+        vec!["--expression", "resp.field(\"surrogate-key\") ~ \"slow\""],
+        vec!["--everything"],
+    ]
+}
+
+/// Without waiting for the sweeper, which a held fetch may hold up.
+fn purge_now(larder: &Larder, arguments: &[&str]) {
+    command(larder, &[&["purge"], arguments].concat())
+        .unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+}
+
+/// Whoever asks after the purge gets what the origin says after the purge; who asked before may get the old, and
+/// it is not kept.
+#[test]
+fn a_purge_beats_a_fetch_whose_body_is_still_coming() {
+    let gate = Gate::default();
+    let origin = held_pages(gate.clone(), Held::Body);
+    let larder = Larder::before(&origin.url());
+    let host = larder.client().host();
+    let mut early = Vec::new();
+    let url_of = |number: usize| format!("http://{host}/page/{number}");
+    let count = ways("", "").len();
+    for number in 0..count {
+        let mut client = larder.connect();
+        client.ask_get(&format!("/page/{number}"));
+        client.wait_for(b"old ").unwrap();
+        early.push(client);
+        let url = url_of(number);
+        purge_now(&larder, &ways(&url, &host)[number]);
+        let late = larder.get(&format!("/page/{number}"));
+        assert_eq!(late.text(), "new", "way {number}: {late}");
+        larder.get(&format!("/page/{number}")).expect_hit();
+    }
+    gate.open();
+    for (number, mut client) in early.into_iter().enumerate() {
+        assert_eq!(client.answer("GET").unwrap().expect_whole().text(), "old page", "way {number}");
+    }
+    // What came too late did not take the place of what is newer; the last purges took the earlier pages.
+    assert_eq!(larder.get(&format!("/page/{}", count - 1)).expect_hit().text(), "new");
+}
+
+/// What to hold back of the first answer to each page.
+#[derive(Clone, Copy, PartialEq)]
+enum Held {
+    Head,
+    Body,
+}
+
+/// The first answer to each page is "old page", held back until the gate opens; later ones are "new".
+fn held_pages(gate: Gate, held: Held) -> Origin {
+    let seen = std::sync::Mutex::new(std::collections::HashSet::new());
+    Origin::scripted(move |asked, wire| {
+        let fields = "Cache-Control: max-age=600\r\nSurrogate-Key: slow\r\n";
+        if !seen.lock().unwrap().insert(asked.target.clone()) {
+            return wire.answer(fields, "new");
+        }
+        if held == Held::Head {
+            gate.wait();
+            return wire.answer(fields, "old page");
+        }
+        let _ = wire.send(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 8\r\n\r\nold "));
+        gate.wait();
+        match wire.send("page") {
+            Ok(()) => Next::Keep,
+            Err(_) => Next::Close,
+        }
+    })
+}
+
+/// Tags are known only when the head is: who joined a fetch after the purge has not joined for long.
+#[test]
+fn who_asks_after_a_purge_does_not_get_what_was_fetched_before_it() {
+    let gate = Gate::default();
+    let origin = held_pages(gate.clone(), Held::Head);
+    let larder = Larder::before(&origin.url());
+    let mut before = larder.connect();
+    before.ask_get("/page");
+    origin.wait_for_requests(1);
+    purge_now(&larder, &["--tag", "slow"]);
+    let mut after: Vec<Connection> = (0..20).map(|_| larder.connect()).collect();
+    for client in &mut after {
+        client.ask_get("/page");
+    }
+    // All of them wait for the one fetch: as far as is known, no purge concerns it.
+    eventually("they are all there", || larder.metric("larder_connections", "") >= 21.0);
+    gate.open();
+    assert_eq!(before.answer("GET").unwrap().text(), "old page");
+    for client in &mut after {
+        assert_eq!(client.answer("GET").unwrap().text(), "new");
+    }
+    assert_eq!(origin.request_count(), 2, "they shared one new fetch");
+    larder.get("/page").expect_hit();
+}
+
+#[test]
+fn a_purge_beats_a_validation_that_is_under_way() {
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |asked, wire| {
+            if asked.field("If-None-Match").is_some() {
+                gate.wait();
+                let _ = wire
+                    .send("HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nCache-Control: max-age=600\r\n\r\n");
+                return Next::Keep;
+            }
+            let fields = "Cache-Control: max-age=0\r\nETag: \"a\"\r\nSurrogate-Key: slow\r\n";
+            wire.answer(fields, format!("answer {}", asked.number))
+        })
+    };
+    let larder = Larder::before_with(&origin.url(), "[cache]\nstale_while_revalidate = \"0s\"\n");
+    assert_eq!(larder.get("/page").text(), "answer 1");
+    let mut client = larder.connect();
+    client.ask_get("/page");
+    origin.wait_for_requests(2);
+    purge_now(&larder, &["--tag", "slow"]);
+    gate.open();
+    assert_eq!(client.answer("GET").unwrap().expect_status(200).text(), "answer 3");
+}
+
+#[test]
+fn what_was_purged_while_the_origin_was_asked_is_not_served_for_its_error() {
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |asked, wire| {
+            if asked.number > 1 {
+                gate.wait();
+                let _ = wire.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
+                return Next::Keep;
+            }
+            wire.answer("Cache-Control: max-age=0, stale-if-error=600\r\nSurrogate-Key: slow\r\n", "personal")
+        })
+    };
+    let larder = Larder::before_with(&origin.url(), "[cache]\nstale_while_revalidate = \"0s\"\n");
+    larder.get("/page").expect_status(200);
+    let mut client = larder.connect();
+    client.ask_get("/page");
+    origin.wait_for_requests(2);
+    purge_now(&larder, &["--tag", "slow"]);
+    gate.open();
+    client.answer("GET").unwrap().expect_status(500);
+}
+
+#[test]
+fn a_soft_purge_serves_stale_and_a_hard_one_after_it_is_the_end() {
+    let mut server = Some(shop());
+    let origin = server.as_ref().unwrap();
+    let larder = Larder::before(&origin.url());
+    prime(&larder, &["/about"]);
+    let stored = larder.get("/about").text();
+    server.take();
+    purge_now(&larder, &["--tag", "about", "--soft"]);
+    for _ in 0..3 {
+        assert_eq!(larder.get("/about").expect_status(200).expect_hit().text(), stored);
+    }
+    purge_now(&larder, &["--tag", "about"]);
+    for _ in 0..3 {
+        larder.get("/about").expect_status(502);
+    }
+}
+
+#[test]
+fn a_write_takes_what_is_stored_of_it_and_of_what_it_names() {
+    let origin = Origin::scripted(|asked, wire| match (asked.method.as_str(), asked.target.as_str()) {
+        ("GET", target) => {
+            let group = if target == "/group" { "Cache-Groups: \"menu\"\r\n" } else { "" };
+            wire.answer(&format!("Cache-Control: max-age=600\r\n{group}"), "page")
+        }
+        ("POST", "/fails") => {
+            let _ = wire.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
+            Next::Keep
+        }
+        _ => {
+            let host = asked.field("Host").unwrap_or_default();
+            wire.answer(
+                &format!(
+                    "Location: /named\r\nContent-Location: http://{host}/also\r\n\
+                     Cache-Group-Invalidation: \"menu\"\r\n"
+                ),
+                "written",
+            )
+        }
+    });
+    let larder = Larder::before(&origin.url());
+    let pages = ["/written", "/named", "/also", "/group", "/other", "/fails"];
+    prime(&larder, &pages);
+    larder.post("/fails", b"x").expect_status(500);
+    larder.get("/fails").expect_hit();
+    larder.post("/written", b"x").expect_status(200);
+    assert_eq!(gone(&larder, &pages), ["/written", "/named", "/also", "/group"]);
+    assert_eq!(larder.metric("larder_purges_total", "unsafe-method"), 1.0);
+    assert_eq!(larder.metric("larder_purged_responses_total", ""), 4.0);
+    assert_eq!(larder.metric("larder_evictions_total", "purged"), 4.0);
+}
+
+#[test]
+fn all_variants_of_a_url_go_together() {
+    let origin = Origin::scripted(|asked, wire| {
+        let language = asked.field("Accept-Language").unwrap_or("none").to_owned();
+        wire.answer("Cache-Control: max-age=600\r\nVary: Accept-Language\r\n", language)
+    });
+    let larder = Larder::before(&origin.url());
+    let ask = |language: &str| larder.get_with("/page", &[("Accept-Language", language)]);
+    for language in ["en", "de", "fr"] {
+        ask(language);
+        ask(language).expect_hit();
+    }
+    let url = format!("http://{}/page", larder.client().host());
+    assert_eq!(purge(&larder, &[&url])["matched"], 3);
+    for language in ["en", "de", "fr"] {
+        assert!(!ask(language).is_hit());
+    }
+}
+
+#[test]
+fn the_rules_for_queries_hold_for_purges_too() {
+    let origin = shop();
+    let larder = Larder::configured(&format!(
+        "[backend.app]\nendpoints = [\"{}\"]\n[[route]]\nbackend = \"app\"\n\
+         cache = {{ query = {{ drop = [\"utm_*\"], sort = true }} }}\n[purge]\nallow = [\"127.0.0.1\"]\n",
+        origin.url()
+    ));
+    prime(&larder, &["/page?a=1&b=2"]);
+    larder.get("/page?b=2&utm_source=mail&a=1").expect_hit();
+    larder.request("PURGE", "/page?utm_campaign=x&b=2&a=1", &[], b"").expect_status(200);
+    assert!(!larder.get("/page?a=1&b=2").is_hit());
+    let url = format!("http://{}/page?b=2&a=1&utm_x=1", larder.client().host());
+    assert_eq!(purge(&larder, &[&url])["matched"], 1);
+}
+
+/// A QUERY's answers are stored under its content; who purges the URL means them too.
+#[test]
+fn a_purged_url_takes_the_answers_to_its_queries_along() {
+    let origin = shop();
+    let larder = Larder::before(&origin.url());
+    let ask = || larder.request("QUERY", "/search", &[("Content-Type", "text/plain")], b"red shoes");
+    ask().expect_status(200);
+    ask().expect_hit();
+    let url = format!("http://{}/search", larder.client().host());
+    purge(&larder, &[&url]);
+    assert!(!ask().is_hit());
+}
+
+#[test]
+fn tags_are_for_larder_and_cache_groups_are_for_everybody() {
+    let origin = Origin::scripted(|asked, wire| {
+        let fields = "Surrogate-Key: a\r\nX-My-Tags: p-1 p-2\r\nCache-Groups: \"menu\"\r\n";
+        let control = if asked.target == "/passed" { "no-store" } else { "max-age=600" };
+        wire.answer(&format!("{fields}Cache-Control: {control}\r\n"), "page")
+    });
+    let larder = Larder::before_with(
+        &origin.url(),
+        "[cache]\ntag_fields = [\"surrogate-key\", \"x-my-tags\", \"cache-groups\"]\n",
+    );
+    prime(&larder, &["/page"]);
+    for answer in [larder.get("/page").expect_hit(), larder.get("/passed")] {
+        assert_eq!(answer.field("Surrogate-Key"), None, "{answer}");
+        assert_eq!(answer.field("X-My-Tags"), None, "{answer}");
+        assert_eq!(answer.field("Cache-Groups"), Some("\"menu\""), "{answer}");
+    }
+    // An expression asks for tags by the fields that are configured.
+    assert_eq!(purge(&larder, &["--expression", "tag ~ \"^p-2$\" && status == 200"])["matched"], 1);
+    prime(&larder, &["/page"]);
+    assert_eq!(purge(&larder, &["--tag", "p-1"])["matched"], 1);
+    prime(&larder, &["/page"]);
+    assert_eq!(purge(&larder, &["--tag", "menu"])["matched"], 1);
+}
+
+#[test]
+fn a_purge_can_have_what_was_hot_fetched_again() {
+    let origin = shop();
+    let larder = Larder::before_with(&origin.url(), "[purge]\nrefetch = 2\n");
+    let pages = ["/blog/hot", "/blog/warm", "/blog/luke", "/blog/cold"];
+    for (page, hits) in pages.iter().zip([5, 3, 1, 0]) {
+        for _ in 0..=hits {
+            larder.get(page).expect_status(200);
+        }
+    }
+    assert_eq!(origin.request_count(), 4);
+    let prefix = format!("http://{}/blog/", larder.client().host());
+    assert_eq!(purge(&larder, &["--prefix", &prefix, "--refetch"])["matched"], 4);
+    origin.wait_for_requests(6);
+    eventually("both are counted", || larder.metric("larder_refetched_responses_total", "") == 2.0);
+    let mut targets: Vec<String> = origin.requests()[4..].iter().map(|asked| asked.target.clone()).collect();
+    targets.sort();
+    assert_eq!(targets, ["/blog/hot", "/blog/warm"]);
+    larder.get("/blog/hot").expect_hit();
+    larder.get("/blog/warm").expect_hit();
+    assert!(!larder.get("/blog/luke").is_hit());
+    assert_eq!(origin.requests()[4].field("Host"), Some(larder.client().host().as_str()));
+}
+
+#[test]
+fn what_was_purged_and_what_is_stored_can_be_seen() {
+    let origin = shop();
+    let larder = Larder::before(&origin.url());
+    prime(&larder, &["/about"]);
+    let url = format!("http://{}/about", larder.client().host());
+    let seen: Json = serde_json::from_str(&command(&larder, &["inspect", "--json", &url]).unwrap()).unwrap();
+    let variant = &seen["variants"][0];
+    assert_eq!(
+        (variant["status"].as_u64(), variant["now"]["served"].as_bool()),
+        (Some(200), Some(true)),
+        "{seen}"
+    );
+    assert!(variant["tags"].to_string().contains("about all"), "{seen}");
+    assert!(
+        variant["hits"].as_u64() >= Some(1) && variant["fresh_for_seconds"].as_i64() > Some(500),
+        "{seen}"
+    );
+
+    purge(&larder, &["--tag", "about", "--soft"]);
+    purge(&larder, &[&url, "--any-query"]);
+    let list: Json = serde_json::from_str(&command(&larder, &["purges", "--json"]).unwrap()).unwrap();
+    let (last, first) = (&list["purges"][0], &list["purges"][1]);
+    assert_eq!(
+        (last["sequence"].as_u64(), last["kind"].as_str(), last["soft"].as_bool()),
+        (Some(2), Some("url"), Some(false))
+    );
+    assert_eq!(
+        (first["kind"].as_str(), first["what"].as_str(), first["soft"].as_bool()),
+        (Some("tag"), Some("about"), Some(true))
+    );
+    assert_eq!((first["matched"].as_u64(), last["matched"].as_u64()), (Some(1), Some(1)), "{list}");
+    assert!(command(&larder, &["purges", "--limit", "1"]).unwrap().contains("url"));
+    let seen: Json = serde_json::from_str(&command(&larder, &["inspect", "--json", &url]).unwrap()).unwrap();
+    assert_eq!(seen["variants"], json!([]));
+    assert!(command(&larder, &["inspect", &url]).unwrap().contains("variants"));
+    assert!(command(&larder, &["stat"]).unwrap().contains("head"));
+    assert!(larder.printed().contains("audit"), "{}", larder.printed());
+
+    assert_eq!(larder.metric("larder_purges_total", "kind=\"tag\",mode=\"soft\""), 1.0);
+    assert_eq!(larder.metric("larder_ledger_head", ""), 2.0);
+    assert_eq!(larder.metric("larder_ledger_swept", ""), 2.0);
+    eventually("nothing is left", || larder.metric("larder_stored_responses", "") == 0.0);
+    assert!(larder.metric("larder_sweep_passes_total", "") >= 2.0);
+    assert!(larder.metric("larder_swept_responses_total", "") >= 1.0);
+    assert_eq!(larder.metric("larder_purged_responses_total", ""), 1.0);
+}
+
+/// A hundred thousand URLs, ten thousand tags, a thousand expressions, and no hit is wrong meanwhile.
+#[test]
+fn a_storm_of_purges_takes_what_it_names_and_neither_memory_nor_hits() {
+    const CEILING: u64 = 64 << 20;
+    let origin = shop();
+    let larder = Larder::before_with(&origin.url(), "[cache]\nmemory = \"64MiB\"\n");
+    let host = larder.client().host();
+    prime(&larder, &PAGES);
+    let before = larder.resident_bytes();
+    let send = |body: Json| {
+        let body = body.to_string();
+        let fields = [("Content-Type", "application/json")];
+        larder.admin().request("POST", "/v1/purge", &fields, body.as_bytes()).expect_status(200)
+    };
+    for batch in 0..20 {
+        let urls: Vec<String> = (0..5_000).map(|n| format!("http://{host}/storm/{batch}/{n}")).collect();
+        send(json!({"urls": urls}));
+        let tags: Vec<String> = (0..500).map(|n| format!("storm-{batch}-{n}")).collect();
+        send(json!({"tags": tags}));
+        for n in 0..50 {
+            send(json!({"expression": format!("path ~ \"^/storm/{batch}/{n}$\" && status == 404")}));
+        }
+        for page in PAGES {
+            larder.get(page).expect_hit();
+        }
+    }
+    assert!(larder.resident_bytes() < before + CEILING, "{} bytes", larder.resident_bytes());
+    send(json!({"tags": ["about"]}));
+    assert_eq!(gone(&larder, &PAGES), ["/about"]);
+    eventually("the ledger has forgotten the storm", || larder.metric("larder_ledger_entries", "") == 0.0);
+}
