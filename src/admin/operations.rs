@@ -168,6 +168,7 @@ pub struct PurgeReceipt {
     /// The last of the ledger entries it became. A response judged up to here has been judged against it.
     pub sequence: u64,
     /// How many ledger entries it became: one for each thing named.
+    #[serde(skip)]
     pub entries: u64,
     /// Stored responses found so far that it condemned.
     pub matched: u64,

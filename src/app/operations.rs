@@ -121,7 +121,7 @@ impl Operations for Desk {
     }
 
     fn inspect(&self, url: &str) -> Result<Inspection, InspectRefusal> {
-        let uri = Uri::parse(url).ok_or_else(|| InspectRefusal {
+        let uri = uri_of(url).ok_or_else(|| InspectRefusal {
             error: format!("{url} is not an absolute http URL"),
             hint: "write it out, for example http://example.com/path?query".into(),
         })?;
@@ -182,8 +182,16 @@ impl Desk {
     }
 }
 
+/// The URL that an operator wrote, with or without its scheme: both schemes are stored as one.
+fn uri_of(url: &str) -> Option<Uri> {
+    let url = url.trim();
+    let has_scheme =
+        url.split(['/', '?']).next().is_some_and(|first| first.is_empty() || first.ends_with(':'));
+    if has_scheme { Uri::parse(url) } else { Uri::parse(&format!("http://{url}")) }
+}
+
 fn host_and_target(url: &str) -> Result<(Box<str>, Box<str>), PurgeRefusal> {
-    let uri = Uri::parse(url).ok_or_else(|| PurgeRefusal::Invalid {
+    let uri = uri_of(url).ok_or_else(|| PurgeRefusal::Invalid {
         error: format!("{url} is not an absolute http URL"),
         hint: "write it out, for example http://example.com/path?query".into(),
     })?;

@@ -66,13 +66,15 @@ fn each_kind_of_purge_takes_what_it_names_and_nothing_else() {
     let host = larder.client().host();
     let url = |path: &str| format!("http://{host}{path}");
     let by_host = format!("host == \"{host}\" && path ~ \"^/blog/\" && !(tag == \"one\")");
-    let cases: [(Vec<String>, &[&str]); 11] = [
+    let cases: [(Vec<String>, &[&str]); 13] = [
         (vec![url("/about")], &["/about"]),
         (vec![url("/blog/two?a=1")], &["/blog/two?a=1"]),
         (vec![url("/blog/two"), "--any-query".into()], &["/blog/two?a=1", "/blog/two?a=2"]),
         (vec!["--tag".into(), "two".into()], &["/blog/two?a=1", "/blog/two?a=2"]),
         (vec!["--prefix".into(), url("/blog/")], &["/blog/one", "/blog/two?a=1", "/blog/two?a=2"]),
         (vec!["--prefix".into(), "/style/".into()], &["/style/red"]),
+        (vec![format!("{host}/about")], &["/about"]),
+        (vec!["--prefix".into(), format!("{host}/style/")], &["/style/red"]),
         (vec!["--host".into(), host.clone()], &PAGES),
         (vec!["--host".into(), "other.example".into()], &[]),
         (vec!["--expression".into(), by_host], &["/blog/two?a=1", "/blog/two?a=2"]),
