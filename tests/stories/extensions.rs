@@ -318,6 +318,33 @@ fn a_query_is_keyed_by_its_content() {
     larder.get("/search").expect_hit();
 }
 
+/// RFC 9111 §4.4: all stored responses whose target URI it is; an operator's purge of the URL means no less.
+#[test]
+fn what_changes_a_url_takes_its_queries_along() {
+    let origin = Origin::scripted(|asked, wire| {
+        let text = String::from_utf8_lossy(&asked.body).into_owned();
+        wire.answer("Cache-Control: max-age=600\r\n", format!("{} {text}", asked.method))
+    });
+    let larder = Larder::before(&origin.url());
+    let query = |path: &str| larder.request("QUERY", path, &[], b"a=1").expect_status(200);
+    for path in ["/search", "/other"] {
+        query(path);
+        query(path).expect_hit();
+    }
+    larder.post("/search", b"change").expect_status(200);
+    query("/search").expect_forwarded("uri-miss");
+    query("/search").expect_hit();
+    query("/other").expect_hit();
+    let url = format!("http://{}/search", larder.address());
+    let purge = format!("{{\"urls\":[\"{url}\"]}}");
+    larder
+        .admin()
+        .request("POST", "/v1/purge", &[("Content-Type", "application/json")], purge.as_bytes())
+        .expect_status(200);
+    query("/search").expect_forwarded("uri-miss");
+    query("/other").expect_hit();
+}
+
 /// RFC 9110 §6.5: they are passed on where the framing has room for them, and are not stored.
 #[test]
 fn trailers_go_to_the_client_of_their_exchange() {
