@@ -14,7 +14,8 @@ use larder::clock::Moment;
 use larder::semantics::Facts;
 use larder::semantics::facts::LifetimeSource;
 use larder::store::ledger::{Invalidation, Selector};
-use larder::store::{Contents, Place, Store, StoreSettings, StoredBody};
+use larder::store::memory::{Memory, Shelved};
+use larder::store::{Contents, Key, Place, Store, StoreSettings, StoredBody};
 
 const NOW: Moment = Moment::from_unix_secs(1_790_000_000);
 const MIB: u64 = 1 << 20;
@@ -27,8 +28,9 @@ fn main() {
     let number = |default: u64| arguments.get(1).map_or(default, |text| text.parse().expect("a number"));
     match arguments.first().map(String::as_str) {
         Some("fill") => fill(number(500_000)),
+        Some("index") => index(number(500_000)),
         Some("churn") => churn(number(256) * MIB),
-        Some(other) => panic!("{other}: fill or churn"),
+        Some(other) => panic!("{other}: fill, index or churn"),
         None => {
             fill(500_000);
             churn(256 * MIB);
@@ -58,6 +60,39 @@ fn fill(count: u64) {
         each(grown) - BODY as f64,
         each(statistics.bytes) - BODY as f64,
     );
+}
+
+/// The shelves' index alone, with nothing on the shelves.
+fn index(count: u64) {
+    let memory = Memory::new(count * 2);
+    let before = resident();
+    for number in 0..count {
+        let key = (u128::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        memory.update(Key(key), |_| Some(Nothing([0; 3])));
+    }
+    memory.settle();
+    std::thread::sleep(Duration::from_secs(2));
+    println!("index: {:.0} bytes for each of {count} keys", (resident() - before) as f64 / count as f64);
+}
+
+/// As large as what the store keeps under a key.
+#[derive(Clone)]
+struct Nothing(#[allow(dead_code)] [u64; 3]);
+
+impl Shelved for Nothing {
+    fn weight(&self) -> u64 {
+        1
+    }
+    fn count(&self) -> u64 {
+        1
+    }
+    fn asks(&self) -> u32 {
+        0
+    }
+    fn set_asks(&self, _asks: u32) {}
+    fn still_wanted(self) -> Option<Self> {
+        Some(self)
+    }
 }
 
 /// Ten times the ceiling goes through, in sizes from 1 KiB to 10 MiB; then everything is purged.
@@ -113,7 +148,8 @@ fn keep(store: &Arc<Store>, number: u64, size: usize) {
         place: Place {
             key,
             url: None,
-            page: !key,
+            // As for every URL without a query.
+            page: key,
             host: "www.example.com".into(),
             target: format!("/articles/{number}/index.html").into_bytes().into(),
         },

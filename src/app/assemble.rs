@@ -96,12 +96,13 @@ fn purging(settings: &Settings) -> PublicPurging {
 }
 
 fn identity(settings: &Settings) -> Identity {
+    let forwarded = &settings.server.forwarded;
     let pseudonym = settings.node.name.as_deref().map(|name| format!("larder-{name}"));
     Identity {
         pseudonym: pseudonym
             .and_then(|name| HeaderValue::from_str(&name).ok())
             .unwrap_or(HeaderValue::from_static("larder")),
-        trust: Trust { proxies: settings.server.forwarded.trust.clone(), unix: false },
+        trust: Trust { proxies: forwarded.trust.clone(), unix: forwarded.trust_unix },
     }
 }
 

@@ -251,13 +251,15 @@ fn inspected(held: &Reviewed, policy: &Policy, now: Moment) -> InspectedVariant 
         Reuse::Ask(why) => (false, why.as_str()),
         Reuse::Unusable(why) => (false, why.as_str()),
     };
-    let text = |name: &str| response.field(name).map(|value| String::from_utf8_lossy(value).into_owned());
+    let fields = response.fields();
+    let text =
+        |name: &str| fields.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let selected = |(name, value): (&str, Option<&[u8]>)| match value {
         Some(value) => format!("{name}: {}", String::from_utf8_lossy(value)),
         None => format!("{name} (absent)"),
     };
     InspectedVariant {
-        selected_by: response.selecting.entries().map(selected).collect(),
+        selected_by: response.selecting().entries().map(selected).collect(),
         status: response.status.as_u16(),
         age_seconds: u64::from(facts.age_secs(now)),
         fresh_for_seconds: facts.ttl_secs(now),
@@ -269,7 +271,7 @@ fn inspected(held: &Reviewed, policy: &Policy, now: Moment) -> InspectedVariant 
         body_bytes: response.body.len(),
         charged_bytes: response.weight(),
         hits: u64::from(response.hits()),
-        tags: lines_of(&response.hidden)
+        tags: lines_of(response.hidden())
             .map(|(name, value)| {
                 format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
             })

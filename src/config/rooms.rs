@@ -313,5 +313,8 @@ section! {
         /// The addresses and networks whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` are
         /// believed and added to. From all others these fields are replaced.
         pub trust: Vec<IpNet> = Vec::new(),
+        /// Whether clients on Unix sockets are believed too. Who may open such a socket is decided by its
+        /// directory.
+        pub trust_unix: bool = false,
     }
 }

@@ -216,17 +216,18 @@ impl Fetch {
         let freshened = validation::freshen(&base.facts, stored, newer, times.exchange(), &errand.policy);
         let not_kept = freshened.not_kept(&errand.facts);
         let contents = |fields: HeaderMap| {
-            let what = Kind { status: base.status, facts: freshened.facts, range: base.range.clone() };
+            let what =
+                Kind { status: base.status, facts: freshened.facts, range: base.range().map(Into::into) };
             Contents {
                 body: base.body.clone(),
-                selecting: base.selecting.clone(),
+                selecting: base.selecting().clone(),
                 ..self.contents(errand, what, fields, birth)
             }
         };
         let for_once = |fields: HeaderMap| {
             let contents = contents(fields);
             let standing = self.store.admit_freshened(&contents, base, birth).ok()?;
-            Some(Arc::new(StoredResponse::new(contents, standing)))
+            Some(self.store.packed(contents, standing))
         };
         if freshened.evict.is_some() {
             self.store.remove(base);
@@ -267,10 +268,10 @@ impl Fetch {
             HeadEffect::Invalidate => {
                 let mut facts = base.facts;
                 facts.bits.set(Bit::Invalid, true);
-                let what = Kind { status: base.status, facts, range: base.range.clone() };
+                let what = Kind { status: base.status, facts, range: base.range().map(Into::into) };
                 let contents = Contents {
                     body: base.body.clone(),
-                    selecting: base.selecting.clone(),
+                    selecting: base.selecting().clone(),
                     ..self.contents(errand, what, stored, birth)
                 };
                 let _ = self.store.keep_freshened(contents, base, birth);
@@ -351,7 +352,7 @@ impl Fetch {
             range: span.and_then(|_| errand.fields.get(RANGE)).map(|r| r.as_bytes().into()),
         };
         let once = of_this_exchange(&response.headers, &terms.omitted, span.is_some());
-        let mut headers = fields::stored(&response.headers, &terms.omitted);
+        let mut headers = fields::into_stored(response.headers, &terms.omitted);
         if span.is_some() {
             // Written anew for each client, by what part of the part it gets.
             headers.remove(CONTENT_RANGE);
@@ -425,7 +426,7 @@ impl Fetch {
         let selecting = contents.selecting.clone();
         let _kept = self.store.keep(contents, birth, |old| {
             // A part never takes the place of a whole.
-            (!partial || old.body.is_partial()) && variant::replaces(&selecting, &old.selecting)
+            (!partial || old.body.is_partial()) && variant::replaces(&selecting, old.selecting())
         });
     }
 

@@ -32,7 +32,7 @@ const CACHE_NAME: &str = "Larder";
 /// Something that can answer a request: its head, and where its body comes from.
 struct Answer<'a> {
     status: StatusCode,
-    lines: &'a Bytes,
+    lines: Lines<'a>,
     /// Further lines, of this exchange alone.
     once: &'a [u8],
     facts: &'a Facts,
@@ -41,6 +41,28 @@ struct Answer<'a> {
     source: Source<'a>,
     age_secs: u32,
 }
+
+/// The end-to-end fields, serialised.
+enum Lines<'a> {
+    /// Of what is arriving: many may read them.
+    Shared(&'a Bytes),
+    /// Of what is stored, written out for this response, with room for the fields that it gets besides.
+    Written(Vec<u8>),
+}
+
+impl std::ops::Deref for Lines<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Lines::Shared(lines) => lines,
+            Lines::Written(lines) => lines,
+        }
+    }
+}
+
+/// Room for `Age`, `Via`, `Cache-Status` and `Content-Range`.
+const OWN_FIELDS_BYTES: usize = 192;
 
 enum Source<'a> {
     Stored(&'a StoredBody),
@@ -139,7 +161,7 @@ impl Pipeline {
         };
         let answer = Answer {
             status: arrival.status,
-            lines: &arrival.lines,
+            lines: Lines::Shared(&arrival.lines),
             once: if collapsed { &[] } else { &arrival.once },
             facts: &arrival.facts,
             span,
@@ -281,7 +303,7 @@ impl Pipeline {
     }
 
     fn not_modified(&self, journey: &Journey, answer: &Answer<'_>) -> bool {
-        let entity_tag = field(answer.lines, "etag");
+        let entity_tag = field(&answer.lines, "etag");
         let validators = Validators::stored(answer.facts, entity_tag);
         let verdict = conditional::evaluate(
             &journey.facts,
@@ -301,7 +323,7 @@ impl Pipeline {
         };
         let applies = journey.facts.asks_for_range() && (answer.status == StatusCode::OK || !whole);
         let Some(span) = answer.span.filter(|_| applies) else { return Selection::Whole };
-        let validators = Validators::stored(answer.facts, field(answer.lines, "etag"));
+        let validators = Validators::stored(answer.facts, field(&answer.lines, "etag"));
         let verdict = conditional::evaluate_if_range(
             &journey.facts,
             journey.headers(),
@@ -322,11 +344,11 @@ impl Pipeline {
     fn deliver_whole(
         &self,
         journey: &Journey,
-        answer: Answer<'_>,
+        mut answer: Answer<'_>,
         status: &CacheStatus,
         outcome: Box<Outcome>,
     ) -> Response {
-        let mut fields = self.fields(&answer, status);
+        let mut fields = self.fields(&mut answer, status);
         fields.own.extend_from_slice(answer.once);
         if answer.status == StatusCode::PARTIAL_CONTENT
             && answer.once.is_empty()
@@ -349,14 +371,14 @@ impl Pipeline {
         outcome: Box<Outcome>,
     ) -> Response {
         let mut kept = FieldLines::new();
-        for (name, value) in lines_of(answer.lines) {
+        for (name, value) in lines_of(&answer.lines) {
             if conditional::is_in_not_modified(name)
                 && let Ok(name) = str::from_utf8(name)
             {
                 kept.push(name, value);
             }
         }
-        kept.own.extend_from_slice(&self.fields(&answer, status).own);
+        kept.own.extend_from_slice(&self.own_fields(&answer, status));
         let length = Length::Unknown;
         let (status, body) = (StatusCode::NOT_MODIFIED, Body::Empty);
         Response { status, fields: kept, body, length, close: false, tunnel: None, outcome }
@@ -365,12 +387,12 @@ impl Pipeline {
     fn deliver_part(
         &self,
         _journey: &Journey,
-        answer: Answer<'_>,
+        mut answer: Answer<'_>,
         part: Part,
         status: &CacheStatus,
         outcome: Box<Outcome>,
     ) -> Response {
-        let mut fields = self.fields(&answer, status);
+        let mut fields = self.fields(&mut answer, status);
         let complete = answer.span.and_then(|span| span.complete);
         fields.push(CONTENT_RANGE.as_str(), part.content_range(complete).as_bytes());
         let body = match answer.source {
@@ -394,7 +416,7 @@ impl Pipeline {
         let boundary = format!("larder{}{:032x}", journey.id, journey.key.0);
         let multipart = Multipart {
             boundary: &boundary,
-            content_type: field(answer.lines, CONTENT_TYPE.as_str()),
+            content_type: field(&answer.lines, CONTENT_TYPE.as_str()),
             complete: answer.span.and_then(|span| span.complete),
         };
         let mut pieces: Vec<Bytes> = Vec::with_capacity(parts.len() * 2 + 1);
@@ -406,7 +428,7 @@ impl Pipeline {
         }
         pieces.push(multipart.closing().into());
         let mut fields = FieldLines::new();
-        for (name, value) in lines_of(answer.lines) {
+        for (name, value) in lines_of(&answer.lines) {
             if !name.eq_ignore_ascii_case(CONTENT_TYPE.as_str().as_bytes())
                 && let Ok(name) = str::from_utf8(name)
             {
@@ -414,7 +436,7 @@ impl Pipeline {
             }
         }
         fields.push("Content-Type", multipart.content_type().as_bytes());
-        fields.own.extend_from_slice(&self.fields(&answer, status).own);
+        fields.own.extend_from_slice(&self.own_fields(&answer, status));
         let length = multipart.length(parts);
         let body = Body::Stored(StoredSlice::new(Arc::from(pieces), 0, length));
         let (status, length) = (StatusCode::PARTIAL_CONTENT, Length::Known(length));
@@ -428,23 +450,38 @@ impl Pipeline {
         outcome: Box<Outcome>,
     ) -> Response {
         let mut fields = FieldLines::new();
-        fields.own = self.fields(&answer, status).own;
+        fields.own = self.own_fields(&answer, status);
         let complete = answer.span.and_then(|span| span.complete).unwrap_or_default();
         fields.push(CONTENT_RANGE.as_str(), range::unsatisfied(complete).as_bytes());
         let (status, length) = (StatusCode::RANGE_NOT_SATISFIABLE, Length::Known(0));
         Response { status, fields, body: Body::Empty, length, close: false, tunnel: None, outcome }
     }
 
-    /// The stored lines as they are, and those that are written for each response.
-    fn fields(&self, answer: &Answer<'_>, status: &CacheStatus) -> FieldLines {
-        let mut own = Vec::with_capacity(128);
-        own.extend_from_slice(b"Age: ");
-        own.extend_from_slice(itoa::Buffer::new().format(answer.age_secs).as_bytes());
-        own.extend_from_slice(b"\r\n");
-        let mut fields = FieldLines { shared: answer.lines.clone(), own };
-        self.add_via(&mut fields, false);
-        self.add_cache_status(&mut fields, status);
+    /// The stored lines, and those that are written for each response.
+    fn fields(&self, answer: &mut Answer<'_>, status: &CacheStatus) -> FieldLines {
+        let mut fields = match &mut answer.lines {
+            Lines::Shared(lines) => {
+                FieldLines { shared: lines.clone(), own: Vec::with_capacity(OWN_FIELDS_BYTES) }
+            }
+            Lines::Written(lines) => FieldLines { shared: Bytes::new(), own: std::mem::take(lines) },
+        };
+        self.add_own_fields(answer, status, &mut fields);
         fields
+    }
+
+    /// Only those that are written for each response.
+    fn own_fields(&self, answer: &Answer<'_>, status: &CacheStatus) -> Vec<u8> {
+        let mut fields = FieldLines::new();
+        self.add_own_fields(answer, status, &mut fields);
+        fields.own
+    }
+
+    fn add_own_fields(&self, answer: &Answer<'_>, status: &CacheStatus, fields: &mut FieldLines) {
+        fields.own.extend_from_slice(b"Age: ");
+        fields.own.extend_from_slice(itoa::Buffer::new().format(answer.age_secs).as_bytes());
+        fields.own.extend_from_slice(b"\r\n");
+        self.add_via(fields, false);
+        self.add_cache_status(fields, status);
     }
 
     fn add_via(&self, fields: &mut FieldLines, from_http10: bool) {
@@ -475,7 +512,7 @@ impl Pipeline {
 fn stored(response: &StoredResponse, age_secs: u32) -> Answer<'_> {
     Answer {
         status: response.status,
-        lines: &response.lines,
+        lines: Lines::Written(response.lines(OWN_FIELDS_BYTES)),
         once: &[],
         facts: &response.facts,
         span: Some(response.body.span()),
@@ -485,7 +522,7 @@ fn stored(response: &StoredResponse, age_secs: u32) -> Answer<'_> {
 }
 
 /// The value of the first line of this name, in lower case.
-fn field<'a>(lines: &'a Bytes, name: &str) -> Option<&'a [u8]> {
+fn field<'a>(lines: &'a [u8], name: &str) -> Option<&'a [u8]> {
     lines_of(lines).find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
 }
 

@@ -110,10 +110,10 @@ impl Pipeline {
         let mut hasher = SipHasher13::new();
         hasher.write_u128(journey.key.0);
         let known = match found {
-            Found::Ask { chosen: Some(chosen), .. } => Some(&chosen.response.selecting),
+            Found::Ask { chosen: Some(chosen), .. } => Some(chosen.response.selecting()),
             // What varies already varies by the same fields, most likely.
             Found::OtherVariants => {
-                journey.variant().or(journey.seen.first().map(|stored| &stored.selecting))
+                journey.variant().or(journey.seen.first().map(|stored| stored.selecting()))
             }
             _ => journey.variant(),
         };

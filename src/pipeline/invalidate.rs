@@ -1,11 +1,11 @@
 //! After a request that may have changed something: what is stored of it is invalid (RFC 9111 §4.4).
 
-use super::purging::keys_of;
 use super::{Journey, Pipeline};
 use crate::backend::OriginResponse;
 use crate::metrics::{PurgeKind, PurgeMode};
 use crate::semantics::invalidation;
 use crate::semantics::key::Uri;
+use crate::store::Key;
 use crate::store::ledger::{Birth, Invalidation, Keys, Selector, Verdict};
 use crate::store::tags::TagDigest;
 
@@ -42,7 +42,7 @@ impl Pipeline {
         let groups = invalid.groups.iter().map(|group| Selector::Tag(TagDigest::of_group(&origin, group)));
         let entries: Vec<_> = own.chain(urls).chain(groups).map(Invalidation::hard).collect();
         let count = entries.len() as u64;
-        let keys = keys_of(&entries);
+        let keys: Vec<Key> = entries.iter().filter_map(Invalidation::key).map(Key).collect();
         let by_group = keys.len() < entries.len();
         let last = ledger.append_all(entries, journey.now());
         self.events.purged(PurgeKind::UnsafeMethod, PurgeMode::Hard, last.get());

@@ -80,14 +80,14 @@ impl Pipeline {
     }
 
     fn find(&self, journey: &Journey, candidates: &Candidates) -> Found {
-        let selecting = candidates.iter().map(|reviewed| &reviewed.response.selecting);
+        let selecting = candidates.iter().map(|reviewed| reviewed.response.selecting());
         let fields = journey.selected_by(&self.identity, selecting);
         let usable_for = |reviewed: &Reviewed| holds_what_is_asked(&reviewed.response, journey);
         let fitting = candidates.iter().filter(|reviewed| usable_for(reviewed));
         let chosen = variant::choose(
             fields,
             fitting.clone().map(|reviewed| Candidate {
-                selecting: &reviewed.response.selecting,
+                selecting: reviewed.response.selecting(),
                 date: reviewed.response.facts.date,
                 response_time: reviewed.response.facts.response_time,
             }),
@@ -131,7 +131,7 @@ impl Pipeline {
 
 /// No stored response fits: a part may be completed.
 fn nothing_chosen(journey: &Journey, fields: &HeaderMap, candidates: &Candidates) -> Found {
-    let selected = |reviewed: &&Reviewed| reviewed.response.selecting.matches(fields).is_some();
+    let selected = |reviewed: &&Reviewed| reviewed.response.selecting().matches(fields).is_some();
     match candidates.iter().find(selected) {
         Some(part) if may_complete(part, journey) => Found::Incomplete(part.response.clone()),
         Some(_) => Found::NotHere,

@@ -233,11 +233,11 @@ impl Pipeline {
             }
             match fetched {
                 Fetched::Confirmed { response, collapsed, not_kept, .. } => {
-                    match self.accepts(&journey, collapsed, &response.facts, &response.selecting) {
+                    match self.accepts(&journey, collapsed, &response.facts, response.selecting()) {
                         Shared::Accepted => {
                             return self.deliver_confirmed(&journey, &response, not_kept, forward, collapsed);
                         }
-                        Shared::OtherVariant => journey.note_variant(&response.selecting),
+                        Shared::OtherVariant => journey.note_variant(response.selecting()),
                         Shared::OwnOnly => turn = TURNS,
                     }
                 }

@@ -12,7 +12,7 @@ use crate::message::{CacheResult, Response};
 use crate::metrics::{PurgeKind, PurgeMode};
 use crate::semantics::status::CacheStatus;
 use crate::store::expression::ExpressionLimits;
-use crate::store::ledger::{Invalidation, Keys, Mode, Purge, Selector, Sequence, What};
+use crate::store::ledger::{Invalidation, Keys, Mode, Purge, Sequence, What};
 use crate::store::{Key, StoredResponse};
 
 /// Who may purge on the public listener; nobody by default.
@@ -40,7 +40,7 @@ impl Pipeline {
     /// Enters purges into the ledger; in force when this returns. Answers the last one's number.
     pub fn purge(&self, purges: &[Purge], who: &str, now: Moment) -> Sequence {
         let entries: Vec<_> = purges.iter().map(|purge| purge.invalidation(self, who)).collect();
-        let keys = keys_of(&entries);
+        let keys: Vec<Key> = entries.iter().filter_map(Invalidation::key).map(Key).collect();
         let sequence = self.store.ledger().append_all(entries, now);
         self.strike(&keys, &mut |_, _| ());
         self.note_purges(purges, sequence);
@@ -50,7 +50,7 @@ impl Pipeline {
     /// The same; what falls and was asked for is fetched again, as far as the settings allow.
     pub fn purge_and_refetch(&self, purges: &[Purge], who: &str, now: Moment) -> Sequence {
         let entries: Vec<_> = purges.iter().map(|purge| purge.invalidation(self, who)).collect();
-        let keys = keys_of(&entries);
+        let keys: Vec<Key> = entries.iter().filter_map(Invalidation::key).map(Key).collect();
         let count = entries.len() as u64;
         let sequence = self.refetching.order(|| {
             let last = self.store.ledger().append_all(entries, now);
@@ -140,15 +140,6 @@ impl Pipeline {
         self.add_cache_status(&mut response.fields, &status);
         response
     }
-}
-
-/// The keys under which the entries' URLs are stored.
-pub(super) fn keys_of(entries: &[Invalidation]) -> Vec<Key> {
-    let key = |entry: &Invalidation| match entry.selector {
-        Selector::Key(key) => Some(Key(key)),
-        _ => None,
-    };
-    entries.iter().filter_map(key).collect()
 }
 
 fn kind(what: &What) -> PurgeKind {

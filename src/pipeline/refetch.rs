@@ -131,12 +131,13 @@ impl Order {
 /// What to ask for to have this response again. `None` where Larder cannot ask in nobody's name: a QUERY's
 /// content is not kept, and a response that is selected by a cookie or by credentials is somebody's.
 fn wanted(response: &StoredResponse) -> Option<Wanted> {
-    let fields = response.selecting.to_request_fields();
+    let fields = response.selecting().to_request_fields();
     let is_somebodys = [COOKIE, AUTHORIZATION].iter().any(|name| fields.contains_key(name));
-    (response.place.url.is_none() && !is_somebodys).then(|| Wanted {
+    let place = response.place();
+    (place.url.is_none() && !is_somebodys).then(|| Wanted {
         hits: response.hits(),
-        host: response.place.host.clone(),
-        target: Bytes::copy_from_slice(&response.place.target),
+        host: place.host,
+        target: Bytes::from(place.target),
         fields,
     })
 }

@@ -57,7 +57,11 @@ pub fn ensure_date(response: &mut HeaderMap, received: Moment) {
 /// The fields of a response that are stored (RFC 9111 §3.1): all but those about the connection, those for
 /// the proxy, `Age`, which is generated at every use, and `omitted` ([`super::Terms::omitted`]).
 pub fn stored(response: &HeaderMap, omitted: &[HeaderName]) -> HeaderMap {
-    let mut fields = response.clone();
+    into_stored(response.clone(), omitted)
+}
+
+/// The same, of fields that are not needed any more.
+pub fn into_stored(mut fields: HeaderMap, omitted: &[HeaderName]) -> HeaderMap {
     strip_connection(&mut fields);
     remove_unstored(&mut fields, omitted);
     fields

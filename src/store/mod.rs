@@ -10,6 +10,7 @@ pub mod expression;
 mod ghosts;
 pub mod ledger;
 pub mod memory;
+mod packed;
 pub mod response;
 mod sweep;
 pub mod tags;
@@ -25,6 +26,7 @@ pub use body::StoredBody;
 pub use charge::{Budget, Charge};
 use ledger::{Birth, Condemned, Ledger, LedgerSettings, Review, Sequence, Standing};
 use memory::{Memory, Shelved};
+use packed::Templates;
 pub use response::{Contents, Described, Place, StoredResponse};
 pub use sweep::{SweepSettings, Swept};
 use tags::TagSettings;
@@ -127,6 +129,7 @@ impl StoreSettings {
 /// All stored responses.
 pub struct Store {
     memory: Memory<Held>,
+    templates: Templates,
     ledger: Arc<Ledger>,
     /// For bodies that are still arriving: an eighth of the memory.
     pub arriving: Arc<Budget>,
@@ -167,6 +170,7 @@ impl Store {
         let shelves = settings.memory / 8 * 7;
         Arc::new(Store {
             memory: Memory::new(shelves),
+            templates: Templates::default(),
             ledger: Ledger::with_tags(settings.ledger.clone(), settings.tags.clone()),
             arriving: Budget::new(settings.memory / 8),
             uncacheable: Uncacheable::new(settings.hit_for_miss_entries, settings.hit_for_miss_ttl),
@@ -263,6 +267,11 @@ impl Store {
         self.ledger.admit_freshened(&contents.described(tags), &base.described(tags), &base.standing, birth)
     }
 
+    /// A stored response made of `contents`, that is not in the store: for handing out once.
+    pub fn packed(&self, contents: Contents, standing: Standing) -> Arc<StoredResponse> {
+        Arc::new(StoredResponse::new(contents, standing, &self.templates))
+    }
+
     fn put(
         &self,
         contents: Contents,
@@ -277,8 +286,8 @@ impl Store {
             }
         };
         let key = Key(contents.place.key);
-        let weight = contents.weight();
-        let response = Arc::new(StoredResponse::new(contents, standing));
+        let response = self.packed(contents, standing);
+        let weight = response.weight();
         self.memory.update(key, |held| {
             let mut responses = vec![response.clone()];
             for old in held.iter().flat_map(|held| held.responses()) {
@@ -301,7 +310,7 @@ impl Store {
     pub fn remove(&self, response: &Arc<StoredResponse>) {
         // It may just be between two shelves, where no update finds it.
         response.mark_removed();
-        self.retain(Key(response.place.key), |other| !Arc::ptr_eq(other, response));
+        self.retain(Key(response.key), |other| !Arc::ptr_eq(other, response));
     }
 
     fn remove_gone(&self, key: Key) {

@@ -1,22 +1,24 @@
 //! One stored response: its fields, its body, and what is needed to decide about it without reading either.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::body::StoredBody;
+use super::body::{StoredBody, rounded};
 use super::ledger::{Asked, Ledger, Review, Sequence, Standing, Subject};
+use super::packed::{self, Template, Templates};
 use super::tags::{TagDigest, TagSettings};
 use crate::clock::Moment;
 use crate::message::lines_of;
 use crate::semantics::Facts;
 use crate::semantics::variant::Selecting;
 
-/// Bytes that a stored response takes beyond its fields, body and tags: the struct itself with its
-/// reference counts, and the shelf's index. Measured; see `docs/performance.md`.
-const OVERHEAD_BYTES: u64 = 480;
+/// Bytes that a stored response takes beyond its fields, body and tags: 192 for the struct itself with its
+/// reference counts, 271 for the shelf's index (`benches/memory`), and 2 % of both for the allocator's pages.
+const OVERHEAD_BYTES: u64 = 472;
 
 /// More asks than this are not counted: enough to tell what is popular.
 const ASKS_MAX: u8 = 3;
@@ -71,46 +73,211 @@ pub struct Contents {
     pub useful_until: Moment,
 }
 
-/// A response as it is kept: its contents, the ledger's judgement of it, and how often it was asked for.
+/// A response as it is kept: its contents in few bytes, the ledger's judgement of it, and how often it was
+/// asked for. With its reference counts it takes 192 bytes, one of the allocator's classes: see the test.
 #[derive(Debug)]
 pub struct StoredResponse {
-    contents: Contents,
+    /// Under which it is stored.
+    pub key: u128,
+    pub facts: Facts,
     pub standing: Standing,
+    pub body: StoredBody,
+    /// The ledger's head when the origin request was sent.
+    pub born: Sequence,
+    /// From then on it is neither fresh, nor within any stale window, nor worth validating.
+    pub useful_until: Moment,
+    template: Arc<Template>,
+    /// Whether the template was made for it (one byte), the length of its target (two), the target, and the
+    /// field lines that are its own, packed.
+    text: Box<[u8]>,
+    rare: Option<Box<Rare>>,
     hits: AtomicU32,
+    pub status: StatusCode,
     /// How often it was asked for since it came to its shelf, up to [`ASKS_MAX`].
     asks: AtomicU8,
     /// It was taken out of the store: it must not come back, wherever it was at that moment.
     removed: AtomicBool,
 }
 
-impl std::ops::Deref for StoredResponse {
-    type Target = Contents;
-
-    fn deref(&self) -> &Contents {
-        &self.contents
-    }
+/// What most responses do not have.
+#[derive(Debug)]
+struct Rare {
+    url: u128,
+    page: u128,
+    hidden: Bytes,
+    selecting: Selecting,
+    tags: Box<[TagDigest]>,
+    range: Option<Box<[u8]>>,
 }
+
+/// Of a response that does not vary.
+static SELECTED_BY_NOTHING: LazyLock<Selecting> = LazyLock::new(Selecting::default);
+
+/// Where in [`StoredResponse::text`] the target begins.
+const TARGET_AT: usize = 3;
 
 impl StoredResponse {
     /// `contents` with the standing that the ledger gave it.
-    pub fn new(contents: Contents, standing: Standing) -> Self {
+    pub(super) fn new(contents: Contents, standing: Standing, templates: &Templates) -> Self {
+        let Contents {
+            place,
+            status,
+            lines,
+            hidden,
+            facts,
+            body,
+            selecting,
+            tags,
+            range,
+            born,
+            useful_until,
+        } = contents;
+        let target = &place.target[..place.target.len().min(usize::from(u16::MAX))];
+        let mut text = Vec::with_capacity(TARGET_AT + target.len() + 64);
+        text.push(0);
+        text.extend_from_slice(&(target.len() as u16).to_le_bytes());
+        text.extend_from_slice(target);
+        let common = packed::pack(&lines, &mut text);
+        let (template, is_new) = templates.find(&place.host, &common);
+        text[0] = u8::from(is_new);
+        let url = place.url();
+        let is_plain = url == place.key
+            && place.page == place.key
+            && hidden.is_empty()
+            && selecting.as_bytes().is_empty()
+            && tags.is_empty()
+            && range.is_none();
+        let rare = Rare { url, page: place.page, hidden, selecting, tags, range };
         StoredResponse {
-            contents,
+            key: place.key,
+            facts,
             standing,
+            body,
+            born,
+            useful_until,
+            template,
+            text: text.into_boxed_slice(),
+            rare: (!is_plain).then(|| Box::new(rare)),
             hits: AtomicU32::new(0),
+            status,
             asks: AtomicU8::new(0),
             removed: AtomicBool::new(false),
         }
     }
 
+    /// Host in normal form.
+    pub fn host(&self) -> &str {
+        &self.template.host
+    }
+
+    /// Path and query.
+    pub fn target(&self) -> &[u8] {
+        &self.text[TARGET_AT..self.packed_at()]
+    }
+
+    fn packed_at(&self) -> usize {
+        TARGET_AT + usize::from(u16::from_le_bytes([self.text[1], self.text[2]]))
+    }
+
+    /// Where it belongs.
+    pub fn place(&self) -> Place {
+        let url = self.key_of_url();
+        Place {
+            key: self.key,
+            url: (url != self.key).then(|| Box::new(url)),
+            page: self.page(),
+            host: self.host().into(),
+            target: self.target().into(),
+        }
+    }
+
+    fn key_of_url(&self) -> u128 {
+        self.rare.as_ref().map_or(self.key, |rare| rare.url)
+    }
+
+    fn page(&self) -> u128 {
+        self.rare.as_ref().map_or(self.key, |rare| rare.page)
+    }
+
+    /// Writes the end-to-end fields for clients behind what is in `into` already, serialised; without
+    /// `Content-Length` and `Age`.
+    pub fn write_lines(&self, into: &mut Vec<u8>) {
+        into.extend_from_slice(&self.template.lines);
+        packed::unpack(&self.text[self.packed_at()..], into);
+    }
+
+    /// The end-to-end fields for clients, in a block with room for `more` bytes.
+    pub fn lines(&self, more: usize) -> Vec<u8> {
+        // Packed, a line takes a fifth of its bytes at best.
+        let own = (self.text.len() - self.packed_at()) * 4;
+        let mut lines = Vec::with_capacity(self.template.lines.len() + own + more);
+        self.write_lines(&mut lines);
+        lines
+    }
+
+    /// Fields kept for Larder's own use and not shown to clients (tags), serialised.
+    pub fn hidden(&self) -> &[u8] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.hidden)
+    }
+
+    /// What `Vary` selected by in the request that this answered.
+    pub fn selecting(&self) -> &Selecting {
+        match &self.rare {
+            Some(rare) => &rare.selecting,
+            None => &SELECTED_BY_NOTHING,
+        }
+    }
+
+    /// The tags that a purge may name.
+    pub fn tags(&self) -> &[TagDigest] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.tags)
+    }
+
+    /// The `Range` this answered, where it is a part.
+    pub fn range(&self) -> Option<&[u8]> {
+        self.rare.as_ref()?.range.as_deref()
+    }
+
+    /// All stored fields as a map, the hidden ones included: for validation and inspection, not for hits.
+    pub fn fields(&self) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines_of(&self.lines(0)).chain(lines_of(self.hidden())) {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+                map.append(name, value);
+            }
+        }
+        map
+    }
+
+    /// What this takes of `cache.memory`, in bytes: body, fields, tags, index and rounding.
+    pub fn weight(&self) -> u64 {
+        // A template is charged to the response it was made for, and a little to those that share it: they
+        // may outlive that one.
+        let template = self.template.weight();
+        let share = if self.text[0] == 1 { template } else { template / 16 };
+        let rare = self.rare.as_ref().map_or(0, |rare| {
+            rounded(size_of::<Rare>() as u64)
+                + rounded(rare.hidden.len() as u64)
+                + rounded(rare.selecting.as_bytes().len() as u64)
+                + rounded(size_of_val(&*rare.tags) as u64)
+                + rounded(rare.range.as_ref().map_or(0, |range| range.len()) as u64)
+        });
+        OVERHEAD_BYTES + self.body.weight() + rounded(self.text.len() as u64) + share + rare
+    }
+
+    /// This response as the ledger judges it.
+    pub fn described<'a>(&'a self, settings: &'a TagSettings) -> Judged<'a> {
+        Judged { response: self, settings }
+    }
+
     /// What `ledger` says of it now: two loads and a comparison where nothing new was purged.
     pub fn review(&self, ledger: &Ledger) -> Review {
-        self.standing.review(ledger, &self.contents.described(ledger.tag_settings()))
+        self.standing.review(ledger, &self.described(ledger.tag_settings()))
     }
 
     /// The same; `fell` is told of the entry that it fell by, if it fell just now.
     pub fn review_telling(&self, ledger: &Ledger, fell: &mut dyn FnMut(Sequence)) -> Review {
-        self.standing.review_telling(ledger, &self.contents.described(ledger.tag_settings()), fell)
+        self.standing.review_telling(ledger, &self.described(ledger.tag_settings()), fell)
     }
 
     /// Counts a hit.
@@ -152,31 +319,6 @@ impl StoredResponse {
 }
 
 impl Contents {
-    /// All stored fields as a map, the hidden ones included: for validation and inspection, not for hits.
-    pub fn fields(&self) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in lines_of(&self.lines).chain(lines_of(&self.hidden)) {
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-                map.append(name, value);
-            }
-        }
-        map
-    }
-
-    /// The value of the first line of this name (in lower case) that clients may see.
-    pub fn field(&self, name: &str) -> Option<&[u8]> {
-        lines_of(&self.lines).find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
-    }
-
-    /// What this takes of `cache.memory`, in bytes: body, fields, tags, index and rounding.
-    pub fn weight(&self) -> u64 {
-        OVERHEAD_BYTES
-            + self.body.weight()
-            + (self.lines.len() + self.hidden.len() + self.selecting.as_bytes().len()) as u64
-            + (self.place.host.len() + self.place.target.len()) as u64
-            + std::mem::size_of_val(&*self.tags) as u64
-    }
-
     /// This response as the ledger judges it.
     pub fn described<'a>(&'a self, settings: &'a TagSettings) -> Described<'a> {
         Described {
@@ -248,5 +390,67 @@ impl Subject for Described<'_> {
 
     fn any_tag(&self, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
         self.settings.any_name(lines_of(self.hidden).chain(lines_of(self.lines)), test)
+    }
+}
+
+/// A stored response as the ledger judges it.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged<'a> {
+    response: &'a StoredResponse,
+    settings: &'a TagSettings,
+}
+
+impl Subject for Judged<'_> {
+    fn key(&self) -> u128 {
+        self.response.key_of_url()
+    }
+
+    fn page(&self) -> u128 {
+        self.response.page()
+    }
+
+    fn host(&self) -> &str {
+        self.response.host()
+    }
+
+    fn target(&self) -> &[u8] {
+        self.response.target()
+    }
+
+    fn tags(&self) -> &[TagDigest] {
+        self.response.tags()
+    }
+
+    fn status(&self) -> u16 {
+        self.response.status.as_u16()
+    }
+
+    fn size(&self) -> u64 {
+        self.response.body.len()
+    }
+
+    fn age_at(&self, moment: Moment) -> Duration {
+        self.response.facts.current_age(moment)
+    }
+
+    fn any_field(&self, name: &str, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        lines_of(&self.response.lines(0))
+            .chain(lines_of(self.response.hidden()))
+            .any(|(n, value)| n.eq_ignore_ascii_case(name.as_bytes()) && test(value))
+    }
+
+    fn any_tag(&self, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let lines = self.response.lines(0);
+        self.settings.any_name(lines_of(self.response.hidden()).chain(lines_of(&lines)), test)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_response_takes_one_class_of_the_allocator_with_its_counts() {
+        assert_eq!(size_of::<StoredResponse>() + 2 * size_of::<usize>(), 192);
     }
 }

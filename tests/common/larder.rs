@@ -29,11 +29,17 @@ impl Larder {
 
     /// With this whole configuration file. Listeners are given as arguments, which win.
     pub fn configured(configuration: &str) -> Larder {
+        Larder::configured_on(configuration, &[])
+    }
+
+    /// The same, listening on these addresses besides.
+    pub fn configured_on(configuration: &str, listen: &[&str]) -> Larder {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("larder.toml");
         std::fs::write(&file, configuration).expect("the configuration is written");
         let file = file.to_str().expect("a path in UTF-8").to_owned();
-        Larder::start(directory, &["--config", &file])
+        let listen = listen.iter().flat_map(|address| ["--listen", *address]);
+        Larder::start(directory, &["--config", &file].into_iter().chain(listen).collect::<Vec<_>>())
     }
 
     /// `larder serve` with what `arrange` adds to the command: arguments, environment. Nothing else is

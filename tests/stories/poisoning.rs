@@ -126,6 +126,30 @@ fn a_redirect_to_https_is_not_given_to_those_who_are_there_already() {
     assert_eq!(origin.request_count(), 2);
 }
 
+/// A proxy on this machine may speak through a Unix socket, and has no address to be trusted by.
+#[test]
+fn a_trusted_proxy_on_a_unix_socket_is_believed() {
+    let origin = Origin::scripted(|asked, wire| {
+        let told = ["X-Forwarded-Proto", "X-Forwarded-For"].map(|name| asked.field(name).unwrap_or("-"));
+        wire.answer("", told.join(" "))
+    });
+    for (trust, told) in [("false", "http -"), ("true", "https 192.0.2.7")] {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("larder.sock");
+        let larder = Larder::configured_on(
+            &format!(
+                "[server.forwarded]\ntrust_unix = {trust}\n[backend.app]\nendpoints = [\"{}\"]\n",
+                origin.url()
+            ),
+            &[&format!("unix:{}", socket.display())],
+        );
+        let proxy = Client { address: Address::Unix(socket) };
+        let fields = [("X-Forwarded-Proto", "https"), ("X-Forwarded-For", "192.0.2.7")];
+        assert_eq!(proxy.get_with("/page", &fields).expect_status(200).text(), told);
+        drop(larder);
+    }
+}
+
 /// RFC 9111 §4.1, of the request as the origin saw it.
 #[test]
 fn a_page_that_varies_by_what_larder_tells_is_found_again() {

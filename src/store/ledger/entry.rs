@@ -108,6 +108,14 @@ impl Invalidation {
         Invalidation { selector, mode: Mode::Soft, cause: None }
     }
 
+    /// The digest under which the URL is stored that this names, if it names one.
+    pub fn key(&self) -> Option<u128> {
+        match self.selector {
+            Selector::Key(key) => Some(key),
+            _ => None,
+        }
+    }
+
     /// The same, with the history telling who asked for what.
     pub fn asked_by(mut self, who: impl Into<Box<str>>, what: impl Into<Box<str>>) -> Self {
         self.cause = Some(Cause { who: who.into(), what: what.into() });
