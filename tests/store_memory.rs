@@ -134,7 +134,7 @@ fn no_update_of_a_key_is_lost_and_none_comes_back_under_another() {
                 for step in 0..4_000u64 {
                     let number = (step * 7 + thread) % 50;
                     memory.update(key(number), |old| {
-                        let before = old.map_or(0, |old| {
+                        let before = old.map_or(0, |old: Item| {
                             assert_eq!(old.of, number);
                             old.count
                         });
