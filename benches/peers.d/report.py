@@ -43,7 +43,7 @@ def circumstances(run):
             f"{machine['memory_gib']} GiB, Linux {machine['kernel']}; median of {run['rounds']} rounds of "
             f"{run['seconds']} s each.")
     return text + f" The load average at the end was {machine['load']:.1f}" + (
-        ": the machine was shared, so CPU figures hold and throughput, latencies and the start do not." if busy > 1.25 else ".")
+        ": the machine was shared. CPU figures suffer from that; throughput, latencies, two cores and the start mean little." if busy > 1.25 else ".")
 
 
 def into_page(page, table):
