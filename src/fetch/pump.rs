@@ -33,7 +33,7 @@ pub struct Bounds {
 
 /// Copies `body` onto `tape` until its end. Not cancel safe: dropped, it leaves the tape without an end,
 /// and whoever drops it must fail the tape.
-pub async fn pump(mut body: Body, tape: &Arc<Tape>, mut charge: Charge, bounds: &Bounds) -> Pumped {
+pub async fn pump(mut body: Body, tape: &Arc<Tape>, charge: &mut Charge, bounds: &Bounds) -> Pumped {
     let (mut kept, mut total, mut trailers) = (true, 0u64, None);
     loop {
         if !kept && tape.room().await == Err(Deserted) {

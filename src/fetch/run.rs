@@ -316,15 +316,10 @@ impl Fetch {
         }
         let mut charge = self.store.arriving.open();
         if let Length::Known(length) = response.length
-            && charge.grow(length).is_err()
+            && charge.reserve(length).is_err()
         {
             return Weighed::Alone(response, Unshared::NoMemory);
         }
-        // Charged as a whole above where the length is known, and as it grows where it is not.
-        let charge = match response.length {
-            Length::Known(_) => Charges { whole: Some(charge), growing: self.store.arriving.unlimited() },
-            Length::Unknown => Charges { whole: None, growing: charge },
-        };
         Weighed::Storable(Box::new(Parcel { status, response, terms, charge, prefix, prefix_bytes }))
     }
 
@@ -337,7 +332,7 @@ impl Fetch {
         times: Times,
         voyage: Voyage,
     ) {
-        let Parcel { status, response, terms, charge, prefix, prefix_bytes } = *parcel;
+        let Parcel { status, response, terms, mut charge, prefix, prefix_bytes } = *parcel;
         self.store.uncacheable.forget(Key(errand.place.key));
         let length = match response.length {
             Length::Known(length) => Length::Known(length + prefix_bytes),
@@ -393,8 +388,7 @@ impl Fetch {
             let _ = home.send(own);
         }
         let bounds = Bounds { max_object: self.store.settings().max_object, window: self.settings.window };
-        let Charges { whole, growing } = charge;
-        let pumped = pump(response.body, &tape, growing, &bounds).await;
+        let pumped = pump(response.body, &tape, &mut charge, &bounds).await;
         match pumped {
             Pumped::Kept { trailers } => {
                 self.store_whole(draft, &tape, span, &birth);
@@ -403,7 +397,7 @@ impl Fetch {
             Pumped::TooLarge => self.remember(&errand, Unshared::TooLarge, self.clock.now()),
             Pumped::Broken(_) => {}
         }
-        drop((whole, ends));
+        drop((charge, ends));
         if let Some((home, own)) = home {
             let _ = home.send(own);
         }
@@ -557,15 +551,10 @@ struct Parcel {
     status: StatusCode,
     response: OriginResponse,
     terms: Terms,
-    charge: Charges,
+    /// The memory it takes while it arrives.
+    charge: Charge,
     prefix: Vec<Bytes>,
     prefix_bytes: u64,
-}
-
-/// The memory it takes while it arrives.
-struct Charges {
-    whole: Option<Charge>,
-    growing: Charge,
 }
 
 impl Errand {

@@ -18,12 +18,7 @@ impl Budget {
 
     /// A charge of nothing yet.
     pub fn open(self: &Arc<Self>) -> Charge {
-        Charge { budget: self.clone(), bytes: 0 }
-    }
-
-    /// A charge whose growth is not counted: what it would charge has been charged already.
-    pub fn unlimited(self: &Arc<Self>) -> Charge {
-        Charge { budget: Budget::new(u64::MAX), bytes: 0 }
+        Charge { budget: self.clone(), bytes: 0, ahead: 0 }
     }
 
     /// Bytes charged now.
@@ -37,6 +32,8 @@ impl Budget {
 pub struct Charge {
     budget: Arc<Budget>,
     bytes: u64,
+    /// Of these, charged before they came.
+    ahead: u64,
 }
 
 /// The budget has no room for more.
@@ -44,8 +41,24 @@ pub struct Charge {
 pub struct OverBudget;
 
 impl Charge {
+    /// Takes `expected` bytes ahead, for a body whose length is known; it then grows without asking again.
+    pub fn reserve(&mut self, expected: u64) -> Result<(), OverBudget> {
+        self.take(expected)?;
+        self.ahead += expected;
+        Ok(())
+    }
+
     /// Takes `more` bytes, or nothing if the budget has no room for them.
     pub fn grow(&mut self, more: u64) -> Result<(), OverBudget> {
+        let ahead = self.ahead.min(more);
+        if more > ahead {
+            self.take(more - ahead)?;
+        }
+        self.ahead -= ahead;
+        Ok(())
+    }
+
+    fn take(&mut self, more: u64) -> Result<(), OverBudget> {
         let used = self.budget.used.fetch_add(more, Ordering::Relaxed);
         if used.saturating_add(more) > self.budget.limit {
             self.budget.used.fetch_sub(more, Ordering::Relaxed);
@@ -78,6 +91,22 @@ mod tests {
         drop(first);
         assert_eq!(budget.used(), 40);
         drop(second);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_was_reserved_is_charged_once() {
+        let budget = Budget::new(100);
+        let mut charge = budget.open();
+        assert_eq!(charge.reserve(90), Ok(()));
+        assert_eq!(charge.grow(60), Ok(()));
+        assert_eq!(charge.grow(30), Ok(()));
+        assert_eq!(budget.used(), 90);
+        assert_eq!(charge.grow(11), Err(OverBudget));
+        assert_eq!(charge.grow(10), Ok(()));
+        assert_eq!(budget.used(), 100);
+        assert_eq!(budget.open().reserve(1), Err(OverBudget));
+        drop(charge);
         assert_eq!(budget.used(), 0);
     }
 }
