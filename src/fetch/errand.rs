@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::header::{ETAG, IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Method};
 
-use crate::backend::Backend;
-use crate::message::InterimSender;
+use super::confirm::validators_of;
+use crate::backend::{Backend, OriginRequest};
+use crate::message::{Body, InterimSender, Length};
+use crate::semantics::validation::Conditions;
 use crate::semantics::{Policy, RequestFacts};
 use crate::store::{Place, StoredResponse};
 
@@ -43,4 +46,41 @@ pub enum Purpose {
     Validate(Vec<Arc<StoredResponse>>),
     /// The first part of this is stored (RFC 9111 §3.3): the rest is wanted.
     Complete(Arc<StoredResponse>),
+}
+
+impl Errand {
+    /// The request for the origin: the client's fields, and the conditions of the purpose.
+    pub(super) fn origin_request(&self) -> OriginRequest {
+        let mut headers = self.fields.clone();
+        match &self.purpose {
+            Purpose::Fill => {}
+            Purpose::Validate(stored) => {
+                let fields: Vec<HeaderMap> = stored.iter().map(|stored| stored.fields()).collect();
+                Conditions::of(&validators_of(stored, &fields)).apply(&mut headers);
+            }
+            Purpose::Complete(part) => {
+                if let Ok(rest) = HeaderValue::from_str(&format!("bytes={}-", part.body.extent().end)) {
+                    headers.insert(RANGE, rest);
+                }
+                // Another representation by now? Then the whole of it, at once (RFC 9110 §13.1.5).
+                if let Some(tag) = part.fields().get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")) {
+                    headers.insert(IF_RANGE, tag.clone());
+                }
+            }
+        }
+        OriginRequest {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            headers,
+            length: Length::Known(self.content.len() as u64),
+            body: if self.content.is_empty() { Body::Empty } else { Body::Full(self.content.clone()) },
+            interim: self.interim.clone(),
+            upgrade: false,
+        }
+    }
+
+    /// The absolute URI of the target.
+    pub(super) fn uri(&self) -> String {
+        format!("http://{}{}", self.place.host, String::from_utf8_lossy(&self.place.target))
+    }
 }

@@ -5,8 +5,10 @@
 //! stored that a purge condemned while it was on its way. What may be stored, and what a 304 means, is
 //! decided in `semantics/`.
 
+mod confirm;
 pub mod errand;
 pub mod flight;
+mod keep;
 pub mod outcome;
 pub mod pump;
 mod run;

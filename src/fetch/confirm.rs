@@ -1,0 +1,165 @@
+//! What a 304, a HEAD or the rest of a part says of what is stored (RFC 9111 §4.3, §3.2, §3.4).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
+use http::{HeaderMap, HeaderValue};
+
+use super::Fetch;
+use super::errand::Errand;
+use super::keep::Kind;
+use super::run::{Times, Weighed};
+use crate::backend::OriginResponse;
+use crate::message::Length;
+use crate::semantics::conditional::Validators;
+use crate::semantics::facts::Bit;
+use crate::semantics::partial::{self, Combination, ContentRange, Span};
+use crate::semantics::storability::NotStored;
+use crate::semantics::validation::{self, HeadEffect, Selected};
+use crate::store::ledger::{Birth, Review};
+use crate::store::{Contents, Kept, StoredResponse};
+
+/// A stored response after a validation.
+pub(super) struct Freshened {
+    /// For the one who asked.
+    pub(super) own: Arc<StoredResponse>,
+    /// For the others, and stored; or why it is neither.
+    pub(super) shared: Result<Arc<StoredResponse>, NotStored>,
+}
+
+impl Fetch {
+    /// RFC 9111 §4.3.4: a 304 freshens the stored response that it is about.
+    pub(super) fn confirm(
+        &self,
+        errand: &Errand,
+        stored: &[Arc<StoredResponse>],
+        response: &OriginResponse,
+        birth: &Birth,
+        times: Times,
+    ) -> Weighed {
+        let fields: Vec<HeaderMap> = stored.iter().map(|stored| stored.fields()).collect();
+        let asked_about = validators_of(stored, &fields);
+        let Selected::At(place) = validation::select(&asked_about, &response.headers, &errand.policy) else {
+            return Weighed::AskAgain;
+        };
+        let base = &stored[place];
+        // A hard purge that came meanwhile is about the stored body, and a 304 says nothing of another one.
+        if base.review(self.store.ledger()) == Review::Gone {
+            return Weighed::AskAgain;
+        }
+        match self.freshen(base, &fields[place], &response.headers, errand, birth, times) {
+            Some(freshened) => Weighed::Confirmed(freshened),
+            None => Weighed::AskAgain,
+        }
+    }
+
+    /// Takes the fields of a 304, or of a response to HEAD that agrees, into a stored response (RFC 9111
+    /// §3.2): the body stays, fields and freshness are new. One that may not be kept any more is handed out
+    /// this once, and gone from the store. `None` if a purge condemned it meanwhile.
+    pub(super) fn freshen(
+        &self,
+        base: &Arc<StoredResponse>,
+        stored: &HeaderMap,
+        newer: &HeaderMap,
+        errand: &Errand,
+        birth: &Birth,
+        times: Times,
+    ) -> Option<Freshened> {
+        let freshened = validation::freshen(&base.facts, stored, newer, times.exchange(), &errand.policy);
+        let not_kept = freshened.not_kept(&errand.facts);
+        let contents = |fields: HeaderMap| {
+            let what =
+                Kind { status: base.status, facts: freshened.facts, range: base.range().map(Into::into) };
+            Contents {
+                body: base.body.clone(),
+                selecting: base.selecting().clone(),
+                ..self.contents(errand, what, fields, birth)
+            }
+        };
+        let for_once = |fields: HeaderMap| {
+            let contents = contents(fields);
+            let standing = self.store.admit_freshened(&contents, base, birth).ok()?;
+            Some(self.store.packed(contents, standing))
+        };
+        if freshened.evict.is_some() {
+            self.store.remove(base);
+        }
+        if let Some(reason) = not_kept {
+            return Some(Freshened { own: for_once(freshened.fields_now)?, shared: Err(reason) });
+        }
+        let of_this_exchange = freshened.fields_now != freshened.fields;
+        let shared = match self.store.keep_freshened(contents(freshened.fields), base, birth) {
+            Kept::Stored(response) => response,
+            Kept::Condemned(_) => return None,
+        };
+        // What `no-cache="…"` and the like bar from being stored goes to the one who asked.
+        let own = if of_this_exchange { for_once(freshened.fields_now)? } else { shared.clone() };
+        Some(Freshened { own, shared: Ok(shared) })
+    }
+
+    /// What a response to HEAD says of the stored response that a GET would have got (RFC 9111 §4.3.5).
+    pub(super) fn take_in_head(
+        &self,
+        errand: &Errand,
+        base: &Arc<StoredResponse>,
+        response: &OriginResponse,
+        times: Times,
+        birth: &Birth,
+    ) {
+        let stored = base.fields();
+        let mut head = response.headers.clone();
+        if let Length::Known(length) = response.length {
+            head.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let whole = (!base.body.is_partial()).then(|| base.body.len());
+        match validation::head_effect(&base.facts, &stored, whole, response.status, &head) {
+            HeadEffect::None => {}
+            HeadEffect::Freshen => {
+                let _ = self.freshen(base, &stored, &head, errand, birth, times);
+            }
+            HeadEffect::Invalidate => {
+                let mut facts = base.facts;
+                facts.bits.set(Bit::Invalid, true);
+                let what = Kind { status: base.status, facts, range: base.range().map(Into::into) };
+                let contents = Contents {
+                    body: base.body.clone(),
+                    selecting: base.selecting().clone(),
+                    ..self.contents(errand, what, stored, birth)
+                };
+                let _ = self.store.keep_freshened(contents, base, birth);
+            }
+        }
+    }
+
+    /// The stored first part of a response whose rest has come, if the two belong together (RFC 9111
+    /// §3.4: the same strong validator, and no gap).
+    pub(super) fn completion(
+        &self,
+        part: &Arc<StoredResponse>,
+        response: &OriginResponse,
+    ) -> Option<Vec<Bytes>> {
+        let Length::Known(length) = response.length else { return None };
+        let stored = part.fields();
+        let now = part.facts.response_time;
+        let (one, two) = (Validators::read(&stored, now), Validators::read(&response.headers, now));
+        let span = Span::reconcile(ContentRange::read(&response.headers)?, length)?;
+        let fits = part.body.extent().end == span.start
+            && part.body.span().join(&span).is_some_and(|joined| joined.is_whole());
+        (fits && partial::combination(&one, &two) == Combination::Allowed).then(|| part.body.chunks())
+    }
+}
+
+/// What validation needs to know of stored responses.
+pub(super) fn validators_of<'a>(
+    stored: &[Arc<StoredResponse>],
+    fields: &'a [HeaderMap],
+) -> Vec<validation::Stored<'a>> {
+    let of = |(stored, fields): (&Arc<StoredResponse>, &'a HeaderMap)| validation::Stored {
+        entity_tag: fields.get(ETAG).map(HeaderValue::as_bytes),
+        last_modified: fields.get(LAST_MODIFIED).map(HeaderValue::as_bytes),
+        date: stored.facts.date,
+        partial: stored.body.is_partial(),
+    };
+    stored.iter().zip(fields).map(of).collect()
+}

@@ -1,0 +1,122 @@
+//! What is kept of a response: its fields, set apart by who may see them, and its body once it is whole.
+
+use bytes::Bytes;
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, TRANSFER_ENCODING, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::Fetch;
+use super::errand::Errand;
+use super::outcome::Unshared;
+use super::tape::Tape;
+use crate::clock::Moment;
+use crate::message::{FieldLines, lines_of};
+use crate::semantics::partial::Span;
+use crate::semantics::variant::{self, Selecting, Vary};
+use crate::semantics::{Facts, fields, staleness};
+use crate::store::ledger::Birth;
+use crate::store::{Contents, Key, StoredBody};
+
+/// What stays of a response beside its fields and body.
+pub(super) struct Kind {
+    pub(super) status: StatusCode,
+    pub(super) facts: Facts,
+    pub(super) range: Option<Box<[u8]>>,
+}
+
+impl Fetch {
+    pub(super) fn store_whole(&self, draft: Contents, tape: &Tape, span: Option<Span>, birth: &Birth) {
+        let Some(chunks) = tape.chunks() else { return };
+        let body = match span {
+            None => StoredBody::whole(chunks),
+            Some(span) => StoredBody::part(chunks, span),
+        };
+        // A 206 of unknown length may turn out to be another part than it claims.
+        if span.is_some_and(|span| body.len() != span.end - span.start) {
+            return;
+        }
+        let contents = Contents { body, ..draft };
+        let partial = contents.body.is_partial();
+        let selecting = contents.selecting.clone();
+        let _kept = self.store.keep(contents, birth, |old| {
+            // A part never takes the place of a whole.
+            (!partial || old.body.is_partial()) && variant::replaces(&selecting, old.selecting())
+        });
+    }
+
+    /// What is kept of a response: its end-to-end fields, without those that are written anew for each
+    /// client, and those that only Larder reads set apart. Body and selecting values are the caller's.
+    pub(super) fn contents(
+        &self,
+        errand: &Errand,
+        what: Kind,
+        mut headers: HeaderMap,
+        birth: &Birth,
+    ) -> Contents {
+        for name in [&AGE, &CONTENT_LENGTH, &TRANSFER_ENCODING] {
+            headers.remove(name);
+        }
+        fields::ensure_date(&mut headers, what.facts.response_time);
+        let settings = &self.store.settings().tags;
+        let (mut lines, mut hidden) = (FieldLines::new(), FieldLines::new());
+        // Exactly as much as is needed where nothing is hidden: then nothing is copied to be kept.
+        lines
+            .own
+            .reserve_exact(headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum());
+        for (name, value) in &headers {
+            let into = if settings.strips(name.as_str().as_bytes()) { &mut hidden } else { &mut lines };
+            into.push(name.as_str(), value.as_bytes());
+        }
+        let origin = format!("http://{}", errand.place.host);
+        let tags = settings.extract(&origin, lines_of(&hidden.own).chain(lines_of(&lines.own)));
+        Contents {
+            place: errand.place.clone(),
+            status: what.status,
+            lines: Bytes::from(lines.own.into_boxed_slice()),
+            hidden: Bytes::from(hidden.own.into_boxed_slice()),
+            facts: what.facts,
+            body: StoredBody::whole(Vec::new()),
+            selecting: Selecting::default(),
+            tags,
+            range: what.range,
+            born: birth.born(),
+            useful_until: staleness::useful_until(&what.facts, &errand.policy),
+        }
+    }
+
+    /// Remembers a key as uncacheable where the reason is likely to hold for its next request too.
+    pub(super) fn remember(&self, errand: &Errand, reason: Unshared, now: Moment) {
+        let lasting = match reason {
+            Unshared::NotStored(reason) => !reason.concerns_the_request(),
+            Unshared::TooLarge => true,
+            Unshared::ServerError(_) | Unshared::NoMemory | Unshared::Mismatch => false,
+        };
+        if lasting {
+            self.store.uncacheable.remember(Key(errand.place.key), now);
+        }
+    }
+}
+
+/// The lines that only the one who began the fetch gets.
+pub(super) fn of_this_exchange(headers: &HeaderMap, omitted: &[HeaderName], is_part: bool) -> Vec<u8> {
+    let mut lines = FieldLines::new();
+    let range = is_part.then_some(&CONTENT_RANGE);
+    for name in omitted.iter().chain(range) {
+        for value in headers.get_all(name) {
+            lines.push(name.as_str(), value.as_bytes());
+        }
+    }
+    lines.own
+}
+
+/// What `response` varies by, and the scheme besides: an origin that sends clients of plain HTTP elsewhere
+/// seldom says that it goes by what a proxy tells it.
+pub(super) fn selecting_with_scheme(errand: &Errand, response: &HeaderMap) -> Selecting {
+    let mut varying = HeaderMap::new();
+    for line in response.get_all(VARY) {
+        varying.append(VARY, line.clone());
+    }
+    varying.append(VARY, HeaderValue::from_static("x-forwarded-proto"));
+    // That `Vary` can be read was found when the response was judged.
+    let vary = Vary::read(&varying).unwrap_or_default();
+    Selecting::read(&vary, &errand.fields, response)
+}
