@@ -184,6 +184,7 @@ fn store_settings(settings: &Settings) -> StoreSettings {
         max_variants: cache.max_variants,
         hit_for_miss_ttl: cache.hit_for_miss_ttl,
         hit_for_miss_entries: cache.hit_for_miss_entries,
+        equivalent_paths: cache.equivalent_paths,
         ledger: LedgerSettings {
             entries: cache.ledger_entries,
             expressions: cache.ledger_expressions,

@@ -79,6 +79,9 @@ section! {
         pub hit_for_miss_ttl: Duration = seconds(120),
         /// How many such keys are remembered.
         pub hit_for_miss_entries: usize = 10_000 => check::at_least_one,
+        /// For how many paths it is remembered which queries answer for others (`No-Vary-Search`); 32 queries
+        /// each. 0 turns that off.
+        pub equivalent_paths: usize = 10_000,
         /// How many responses one URL may have side by side (`Vary`); past that the oldest goes.
         pub max_variants: usize = 64 => check::at_least_one,
         /// How many request fields one `Vary` may name; a response that names more is not stored.

@@ -88,6 +88,7 @@ impl Fetch {
         if let Some(reason) = not_kept {
             return Some(Freshened { own: for_once(freshened.fields_now)?, shared: Err(reason) });
         }
+        self.note_equivalents(errand, &freshened.fields);
         let of_this_exchange = freshened.fields_now != freshened.fields;
         let shared = match self.store.keep_freshened(contents(freshened.fields), base, birth) {
             Kept::Stored(response) => response,

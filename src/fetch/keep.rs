@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, TRANSFER_ENCODING, VARY};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::Fetch;
 use super::errand::Errand;
@@ -10,6 +10,7 @@ use super::outcome::Unshared;
 use super::tape::Tape;
 use crate::clock::Moment;
 use crate::message::{FieldLines, lines_of};
+use crate::semantics::no_vary_search::NoVarySearch;
 use crate::semantics::partial::Span;
 use crate::semantics::variant::{self, Selecting, Vary};
 use crate::semantics::{Facts, fields, staleness};
@@ -41,6 +42,19 @@ impl Fetch {
             // A part never takes the place of a whole.
             (!partial || old.body.is_partial()) && variant::replaces(&selecting, old.selecting())
         });
+    }
+
+    /// Takes down for which other queries a stored response says that it answers.
+    pub(super) fn note_equivalents(&self, errand: &Errand, fields: &HeaderMap) {
+        if errand.method != Method::GET {
+            return;
+        }
+        let place = &errand.place;
+        let query = memchr::memchr(b'?', &place.target).map_or(&[][..], |at| &place.target[at + 1..]);
+        if let Ok(query) = str::from_utf8(query) {
+            let says = NoVarySearch::read(fields);
+            self.store.equivalents.note(place.page, query, Key(place.key), says);
+        }
     }
 
     /// What is kept of a response: its end-to-end fields, without those that are written anew for each

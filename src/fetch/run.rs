@@ -191,6 +191,7 @@ impl Fetch {
             status = StatusCode::OK;
             headers.remove(CONTENT_RANGE);
         }
+        self.note_equivalents(errand, &headers);
         let verdict = storability::judge(&request, status, &headers, times.exchange(), &errand.policy);
         headers.remove(CONTENT_LENGTH);
         response.headers = headers;

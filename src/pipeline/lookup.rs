@@ -9,9 +9,11 @@ use super::{Journey, Pipeline};
 use crate::clock::Moment;
 use crate::semantics::Facts;
 use crate::semantics::range::{self, Selection};
+use crate::semantics::request::CacheMethod;
 use crate::semantics::reuse::{self, Ask, Reuse};
 use crate::semantics::staleness::{self, Failure, Staleness};
 use crate::semantics::variant::{self, Candidate};
+use crate::store::ledger::Verdict;
 use crate::store::{Candidates, Reviewed, StoredResponse};
 
 /// What is there for a request.
@@ -70,13 +72,35 @@ impl Pipeline {
         let candidates = self.store.look_up(journey.key);
         if candidates.is_empty() {
             journey.seen.clear();
-            return Found::NotHere;
+            return self.find_equivalent(journey).map_or(Found::NotHere, Found::Usable);
         }
         let found = self.find(journey, &candidates);
         if !matches!(found, Found::Usable(_) | Found::Refreshable(_)) {
             journey.seen = candidates.into_iter().map(|reviewed| reviewed.response).collect();
         }
         found
+    }
+
+    /// A fresh response to another query, that says it answers this one too (`No-Vary-Search`). Whatever was
+    /// purged of this URL since that response was asked for is taken to mean it, too.
+    fn find_equivalent(&self, journey: &Journey) -> Option<Usable> {
+        if !matches!(journey.facts.method, CacheMethod::Get | CacheMethod::Head) {
+            return None;
+        }
+        let target = &journey.target[..];
+        let query = memchr::memchr(b'?', target).map_or(&[][..], |at| &target[at + 1..]);
+        let page = || self.keys.page(&journey.admitted.host, target);
+        let keys = self.store.equivalents.of(page, str::from_utf8(query).ok()?);
+        keys.into_iter().find_map(|key| {
+            let candidates = self.store.look_up(key);
+            let usable = match self.find(journey, &candidates) {
+                Found::Usable(usable) if usable.by == By::Freshness => usable,
+                _ => return None,
+            };
+            let place = journey.place(page());
+            let verdict = self.store.ledger().judge(&place.asked(), usable.response.born);
+            matches!(verdict, Verdict::Untouched { .. }).then_some(usable)
+        })
     }
 
     fn find(&self, journey: &Journey, candidates: &Candidates) -> Found {

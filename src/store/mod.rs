@@ -6,6 +6,7 @@
 
 pub mod body;
 pub mod charge;
+pub mod equivalents;
 pub mod expression;
 mod ghosts;
 pub mod ledger;
@@ -24,6 +25,7 @@ use smallvec::SmallVec;
 
 pub use body::StoredBody;
 pub use charge::{Budget, Charge};
+use equivalents::Equivalents;
 use ledger::{Birth, Condemned, Ledger, LedgerSettings, Review, Sequence, Standing};
 use memory::{Memory, Shelved};
 use packed::Templates;
@@ -105,6 +107,8 @@ pub struct StoreSettings {
     /// For how long an uncacheable key is remembered, and how many are.
     pub hit_for_miss_ttl: Duration,
     pub hit_for_miss_entries: usize,
+    /// For how many paths it is remembered which queries answer for others (`No-Vary-Search`).
+    pub equivalent_paths: usize,
     pub ledger: LedgerSettings,
     pub sweep: SweepSettings,
     pub tags: TagSettings,
@@ -119,6 +123,7 @@ impl StoreSettings {
             max_variants: 64,
             hit_for_miss_ttl: Duration::from_secs(120),
             hit_for_miss_entries: 10_000,
+            equivalent_paths: 10_000,
             ledger: LedgerSettings::default(),
             sweep: SweepSettings::default(),
             tags: TagSettings::default(),
@@ -134,6 +139,8 @@ pub struct Store {
     /// For bodies that are still arriving: an eighth of the memory.
     pub arriving: Arc<Budget>,
     pub uncacheable: Uncacheable,
+    /// Which stored URLs answer for others.
+    pub equivalents: Equivalents,
     settings: StoreSettings,
     purged: AtomicU64,
     expired: AtomicU64,
@@ -174,6 +181,7 @@ impl Store {
             ledger: Ledger::with_tags(settings.ledger.clone(), settings.tags.clone()),
             arriving: Budget::new(settings.memory / 8),
             uncacheable: Uncacheable::new(settings.hit_for_miss_entries, settings.hit_for_miss_ttl),
+            equivalents: Equivalents::new(settings.equivalent_paths),
             settings,
             purged: AtomicU64::new(0),
             expired: AtomicU64::new(0),

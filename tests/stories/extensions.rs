@@ -1,5 +1,6 @@
 //! What extends HTTP caching, end to end: targeted fields (RFC 9213), `Surrogate-Control`, interim responses
-//! (RFC 9110 §15.2, RFC 8297), cache groups (RFC 9875), QUERY, and trailers.
+//! (RFC 9110 §15.2, RFC 8297), cache groups (RFC 9875), QUERY, trailers,
+//! and `No-Vary-Search`.
 
 use crate::common::*;
 
@@ -375,4 +376,31 @@ fn trailers_go_to_the_client_of_their_exchange() {
     old.send(b"GET /own HTTP/1.0\r\nHost: x\r\n\r\n").unwrap();
     let all = String::from_utf8_lossy(&old.read_to_end()).into_owned();
     assert!(all.ends_with("\r\n\r\npage"), "{all}");
+}
+
+/// The No-Vary-Search draft: a response that says which differences between queries do not matter answers for
+/// them, and a purge of a URL holds for it whatever answered there.
+#[test]
+fn a_response_that_says_which_parameters_do_not_matter_answers_for_other_queries() {
+    let origin = Origin::scripted(|asked, wire| {
+        let says = if asked.target.starts_with("/page") {
+            "No-Vary-Search: params=(\"utm\"), key-order\r\n"
+        } else {
+            ""
+        };
+        wire.answer(&format!("Cache-Control: max-age=600\r\n{says}"), &asked.target)
+    });
+    let larder = Larder::before_with(&origin.url(), "[purge]\nallow = [\"127.0.0.1\"]\n");
+    larder.get("/page?a=1&b=2&utm=x").expect_forwarded("uri-miss");
+    for same in ["/page?a=1&b=2&utm=y", "/page?b=2&a=1", "/page?utm=1&b=2&utm=2&a=1"] {
+        assert_eq!(larder.get(same).expect_hit().text(), "/page?a=1&b=2&utm=x", "{same}");
+    }
+    larder.get("/page?a=1&b=3").expect_forwarded("uri-miss");
+    larder.get("/other?a=1&utm=x").expect_forwarded("uri-miss");
+    larder.get("/other?a=1&utm=y").expect_forwarded("uri-miss");
+
+    larder.request("PURGE", "/page?b=2&a=1", &[], b"").expect_status(200);
+    let answer = larder.get("/page?b=2&a=1").expect_forwarded("uri-miss");
+    assert_eq!(answer.text(), "/page?b=2&a=1");
+    larder.get("/page?a=1&b=2&utm=x").expect_hit();
 }
