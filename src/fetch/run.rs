@@ -191,7 +191,6 @@ impl Fetch {
             status = StatusCode::OK;
             headers.remove(CONTENT_RANGE);
         }
-        self.note_equivalents(errand, &headers);
         let verdict = storability::judge(&request, status, &headers, times.exchange(), &errand.policy);
         headers.remove(CONTENT_LENGTH);
         response.headers = headers;
@@ -245,6 +244,7 @@ impl Fetch {
             // Written anew for each client, by what part of the part it gets.
             headers.remove(CONTENT_RANGE);
         }
+        self.note_equivalents(&errand, &headers);
         let draft =
             Contents { selecting: selecting.clone(), ..self.contents(&errand, what, headers, &birth) };
         let tape = Tape::kept();
