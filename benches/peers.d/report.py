@@ -38,12 +38,11 @@ def markdown(rows, run):
 
 def circumstances(run):
     machine = run["machine"]
-    busy = machine["load"] / machine["cores"]
     text = (f"{machine['date']}, {run['commit']}, {machine['processor']}, {machine['cores']} cores, "
             f"{machine['memory_gib']} GiB, Linux {machine['kernel']}; median of {run['rounds']} rounds of "
             f"{run['seconds']} s each.")
-    return text + f" The load average at the end was {machine['load']:.1f}" + (
-        ": the machine was shared. CPU figures suffer from that; throughput, latencies, two cores and the start mean little." if busy > 1.25 else ".")
+    return (f"{text} The load average at the end was {machine['load']:.1f}, the measurement's own load included; "
+            "on a machine that does something else besides, believe only the CPU figures.")
 
 
 def into_page(page, table):
