@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use larder::message::Fields;
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use larder::clock::Moment;
 use larder::semantics::freshness::Exchange;
 use larder::semantics::key::{Secret, Target};
@@ -18,7 +19,7 @@ use larder::semantics::{Policy, RequestFacts, reuse};
 
 const NOW: Moment = Moment::from_unix_secs(1_795_209_022);
 
-fn fields(lines: &[(&str, &str)]) -> HeaderMap {
+fn fields(lines: &[(&str, &str)]) -> Fields {
     lines
         .iter()
         .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap()))
@@ -26,7 +27,7 @@ fn fields(lines: &[(&str, &str)]) -> HeaderMap {
 }
 
 /// What a browser sends.
-fn request() -> HeaderMap {
+fn request() -> Fields {
     fields(&[
         ("host", "www.example.com"),
         ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
@@ -39,7 +40,7 @@ fn request() -> HeaderMap {
 }
 
 /// What an application answers.
-fn response() -> HeaderMap {
+fn response() -> Fields {
     fields(&[
         ("date", "Fri, 20 Nov 2026 20:30:22 GMT"),
         ("server", "nginx"),
@@ -54,7 +55,7 @@ fn response() -> HeaderMap {
     ])
 }
 
-fn judged(headers: &HeaderMap, request: &HeaderMap, policy: &Policy) -> Storability {
+fn judged(headers: &Fields, request: &Fields, policy: &Policy) -> Storability {
     let facts = RequestFacts::read(&Method::GET, request);
     let request = StoreRequest { facts: &facts, headers: request, uri: "http://www.example.com/a" };
     let exchange = Exchange { request_time: NOW, response_time: NOW };

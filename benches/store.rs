@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use larder::message::Fields;
 use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use larder::clock::Moment;
 use larder::semantics::freshness::Exchange;
 use larder::semantics::storability::{self, Storability, StoreRequest};
@@ -20,12 +21,12 @@ const LINES: &[u8] = b"date: Fri, 20 Nov 2026 20:30:22 GMT\r\nserver: nginx\r\nc
     x-frame-options: SAMEORIGIN\r\nx-content-type-options: nosniff\r\naccept-ranges: bytes\r\n";
 
 fn facts() -> Facts {
-    let headers: HeaderMap = [("cache-control", "max-age=3600")]
+    let headers: Fields = [("cache-control", "max-age=3600")]
         .into_iter()
         .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
         .collect();
-    let asked = RequestFacts::read(&Method::GET, &HeaderMap::new());
-    let request = StoreRequest { facts: &asked, headers: &HeaderMap::new(), uri: "http://example.com/" };
+    let asked = RequestFacts::read(&Method::GET, &Fields::new());
+    let request = StoreRequest { facts: &asked, headers: &Fields::new(), uri: "http://example.com/" };
     let exchange = Exchange { request_time: NOW, response_time: NOW };
     match storability::judge(&request, StatusCode::OK, &headers, exchange, &Policy::default()) {
         Storability::Store(terms) => terms.facts,

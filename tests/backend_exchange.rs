@@ -605,7 +605,7 @@ async fn a_protocol_switch_becomes_a_tunnel_with_nothing_lost() {
         });
         let response = response.unwrap();
         assert_eq!(response.status, StatusCode::SWITCHING_PROTOCOLS);
-        assert_eq!(response.headers["upgrade"], "websocket");
+        assert_eq!(response.headers.get("upgrade").unwrap().as_bytes(), b"websocket");
         let mut tunnel = response.upgraded.unwrap().origin;
         let mut first = [0; 5];
         tunnel.read_exact(&mut first).await.unwrap();

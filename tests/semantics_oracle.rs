@@ -6,9 +6,10 @@
 #[path = "semantics_support/mod.rs"]
 mod support;
 
+use larder::message::Fields;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_cache_semantics::{CacheOptions, CachePolicy};
 use larder::clock::Moment;
 use larder::semantics::policy::{ClientDirectives, Cookies, Policy};
@@ -72,18 +73,18 @@ fn ours(exchange: &Exchange, now: Moment) -> (Ours, Option<Facts>) {
     (Ours::Says(reuse::judge(&terms.facts, &again, now, &policy())), Some(terms.facts))
 }
 
-fn response_fields(exchange: &Exchange) -> HeaderMap {
+fn response_fields(exchange: &Exchange) -> Fields {
     fields_of(&exchange.response.iter().map(|(n, v)| (*n, v.as_str())).collect::<Vec<_>>())
 }
 
 fn oracle_hits(exchange: &Exchange, now: Moment) -> bool {
     let request = |method: &str, fields: &[(&str, &str)]| {
         let mut request = Request::builder().method(method).uri("http://a/").body(()).unwrap();
-        *request.headers_mut() = fields_of(fields);
+        *request.headers_mut() = fields_of(fields).to_map();
         request
     };
     let mut response = Response::builder().status(exchange.status).body(()).unwrap();
-    *response.headers_mut() = response_fields(exchange);
+    *response.headers_mut() = response_fields(exchange).to_map();
     let policy = CachePolicy::new_options(
         &request(exchange.method, &exchange.first),
         &response,

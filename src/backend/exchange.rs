@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
-use crate::message::{Body, InterimSender, Length, Tunnel};
+use crate::message::{Body, Fields, InterimSender, Length, Tunnel};
 
 /// A request for an origin.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct OriginRequest {
     pub target: Bytes,
     /// End-to-end fields, `Host` included. `Content-Length` and `Transfer-Encoding` are written anew from
     /// `length`; `Connection` is set here. For an upgrade, `Upgrade` is to be left in.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     pub body: Body,
     /// How long `body` is. A body that ends before a known length is broken off towards the origin.
     pub length: Length,
@@ -34,7 +34,7 @@ pub struct OriginResponse {
     pub version: Version,
     /// End-to-end fields only (RFC 9110 §7.6.1): `Connection` and what it names, `Transfer-Encoding`,
     /// `Content-Length` (see `length`), `Keep-Alive` and so on are gone. A 101 keeps its `Upgrade`.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// The body. It is [`Body::Full`] where all of it came along with the head; a stream ends with
     /// [`OriginBroke`](crate::message::BodyError::OriginBroke) or
     /// [`OriginTimeout`](crate::message::BodyError::OriginTimeout) where it did not arrive whole. Dropping

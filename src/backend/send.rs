@@ -20,7 +20,7 @@ use super::pool::{Pool, Trust};
 use super::settings::{BackendSettings, HostPolicy};
 use super::tunnel::OriginTunnel;
 use super::wire::Gauge;
-use crate::message::{Body, Interim, InterimSender, Length, Tunnel};
+use crate::message::{Body, Fields, Interim, InterimSender, Length, Tunnel};
 
 /// Connecting is tried on so many endpoints: none of the request has been sent yet, but time goes by.
 const ENDPOINTS: usize = 3;
@@ -174,7 +174,7 @@ fn deliver(
     Ok(OriginResponse {
         status: head.status,
         version: head.version,
-        headers: head.headers,
+        headers: Fields::from(&head.headers),
         body,
         length,
         endpoint,
@@ -197,7 +197,8 @@ struct Plan {
 
 impl Plan {
     fn new(request: OriginRequest) -> Result<Self, OriginError> {
-        let OriginRequest { method, target, mut headers, body, length, interim, upgrade } = request;
+        let OriginRequest { method, target, headers, body, length, interim, upgrade } = request;
+        let mut headers = headers.to_map();
         if method == Method::CONNECT {
             return Err(OriginError::Unsendable("CONNECT is for proxies of another kind"));
         }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
-use http::{HeaderMap, HeaderValue};
 
 use super::Fetch;
 use super::errand::Errand;
 use super::keep::Kind;
 use super::run::{Times, Weighed};
 use crate::backend::OriginResponse;
-use crate::message::Length;
+use crate::message::{Fields, Length, Value};
 use crate::semantics::conditional::Validators;
 use crate::semantics::facts::Bit;
 use crate::semantics::partial::{self, Combination, ContentRange, Span};
@@ -38,7 +38,7 @@ impl Fetch {
         birth: &Birth,
         times: Times,
     ) -> Weighed {
-        let fields: Vec<HeaderMap> = stored.iter().map(|stored| stored.fields()).collect();
+        let fields: Vec<Fields> = stored.iter().map(|stored| stored.fields()).collect();
         let asked_about = validators_of(stored, &fields);
         let Selected::At(place) = validation::select(&asked_about, &response.headers, &errand.policy) else {
             return Weighed::AskAgain;
@@ -60,15 +60,15 @@ impl Fetch {
     pub(super) fn freshen(
         &self,
         base: &Arc<StoredResponse>,
-        stored: &HeaderMap,
-        newer: &HeaderMap,
+        stored: &Fields,
+        newer: &Fields,
         errand: &Errand,
         birth: &Birth,
         times: Times,
     ) -> Option<Freshened> {
         let freshened = validation::freshen(&base.facts, stored, newer, times.exchange(), &errand.policy);
         let not_kept = freshened.not_kept(&errand.facts);
-        let contents = |fields: HeaderMap| {
+        let contents = |fields: Fields| {
             let what =
                 Kind { status: base.status, facts: freshened.facts, range: base.range().map(Into::into) };
             Contents {
@@ -77,7 +77,7 @@ impl Fetch {
                 ..self.contents(errand, what, fields, birth)
             }
         };
-        let for_once = |fields: HeaderMap| {
+        let for_once = |fields: Fields| {
             let contents = contents(fields);
             let standing = self.store.admit_freshened(&contents, base, birth).ok()?;
             Some(self.store.packed(contents, standing))
@@ -154,11 +154,11 @@ impl Fetch {
 /// What validation needs to know of stored responses.
 pub(super) fn validators_of<'a>(
     stored: &[Arc<StoredResponse>],
-    fields: &'a [HeaderMap],
+    fields: &'a [Fields],
 ) -> Vec<validation::Stored<'a>> {
-    let of = |(stored, fields): (&Arc<StoredResponse>, &'a HeaderMap)| validation::Stored {
-        entity_tag: fields.get(ETAG).map(HeaderValue::as_bytes),
-        last_modified: fields.get(LAST_MODIFIED).map(HeaderValue::as_bytes),
+    let of = |(stored, fields): (&Arc<StoredResponse>, &'a Fields)| validation::Stored {
+        entity_tag: fields.get(ETAG).map(Value::as_bytes),
+        last_modified: fields.get(LAST_MODIFIED).map(Value::as_bytes),
         date: stored.facts.date,
         partial: stored.body.is_partial(),
     };

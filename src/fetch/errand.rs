@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ETAG, IF_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderValue, Method};
 
 use super::confirm::validators_of;
 use crate::backend::{Backend, OriginRequest};
-use crate::message::{Body, InterimSender, Length};
+use crate::message::{Body, Fields, InterimSender, Length};
 use crate::semantics::validation::Conditions;
 use crate::semantics::{Policy, RequestFacts};
 use crate::store::{Place, StoredResponse};
@@ -23,7 +23,7 @@ pub struct Errand {
     /// Path and query as the origin is asked for them.
     pub target: Bytes,
     /// The fields for the origin, without the conditions that the client set; those of `purpose` are added.
-    pub fields: HeaderMap,
+    pub fields: Fields,
     /// The request's content: empty but for QUERY.
     pub content: Bytes,
     /// What was stored under the key when the store was asked: anything else there is news.
@@ -55,7 +55,7 @@ impl Errand {
         match &self.purpose {
             Purpose::Fill => {}
             Purpose::Validate(stored) => {
-                let fields: Vec<HeaderMap> = stored.iter().map(|stored| stored.fields()).collect();
+                let fields: Vec<Fields> = stored.iter().map(|stored| stored.fields()).collect();
                 Conditions::of(&validators_of(stored, &fields)).apply(&mut headers);
             }
             Purpose::Complete(part) => {
@@ -64,7 +64,7 @@ impl Errand {
                 }
                 // Another representation by now? Then the whole of it, at once (RFC 9110 §13.1.5).
                 if let Some(tag) = part.fields().get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")) {
-                    headers.insert(IF_RANGE, tag.clone());
+                    headers.insert(IF_RANGE, tag);
                 }
             }
         }

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, TRANSFER_ENCODING, VARY};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::Fetch;
 use super::errand::Errand;
 use super::outcome::Unshared;
 use super::tape::Tape;
 use crate::clock::Moment;
-use crate::message::{FieldLines, lines_of};
+use crate::message::{FieldLines, Fields, lines_of};
 use crate::semantics::no_vary_search::NoVarySearch;
 use crate::semantics::partial::Span;
 use crate::semantics::variant::{self, Selecting, Vary};
@@ -45,7 +45,7 @@ impl Fetch {
     }
 
     /// Takes down for which other queries a stored response says that it answers.
-    pub(super) fn note_equivalents(&self, errand: &Errand, fields: &HeaderMap) {
+    pub(super) fn note_equivalents(&self, errand: &Errand, fields: &Fields) {
         if errand.method != Method::GET {
             return;
         }
@@ -63,7 +63,7 @@ impl Fetch {
         &self,
         errand: &Errand,
         what: Kind,
-        mut headers: HeaderMap,
+        mut headers: Fields,
         birth: &Birth,
     ) -> Contents {
         for name in [&AGE, &CONTENT_LENGTH, &TRANSFER_ENCODING] {
@@ -111,7 +111,7 @@ impl Fetch {
 }
 
 /// The lines that only the one who began the fetch gets.
-pub(super) fn of_this_exchange(headers: &HeaderMap, omitted: &[HeaderName], is_part: bool) -> Vec<u8> {
+pub(super) fn of_this_exchange(headers: &Fields, omitted: &[HeaderName], is_part: bool) -> Vec<u8> {
     let mut lines = FieldLines::new();
     let range = is_part.then_some(&CONTENT_RANGE);
     for name in omitted.iter().chain(range) {
@@ -124,10 +124,10 @@ pub(super) fn of_this_exchange(headers: &HeaderMap, omitted: &[HeaderName], is_p
 
 /// What `response` varies by, and the scheme besides: an origin that sends clients of plain HTTP elsewhere
 /// seldom says that it goes by what a proxy tells it.
-pub(super) fn selecting_with_scheme(errand: &Errand, response: &HeaderMap) -> Selecting {
-    let mut varying = HeaderMap::new();
+pub(super) fn selecting_with_scheme(errand: &Errand, response: &Fields) -> Selecting {
+    let mut varying = Fields::new();
     for line in response.get_all(VARY) {
-        varying.append(VARY, line.clone());
+        varying.append(VARY, line);
     }
     varying.append(VARY, HeaderValue::from_static("x-forwarded-proto"));
     // That `Vary` can be read was found when the response was judged.

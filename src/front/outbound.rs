@@ -2,20 +2,15 @@
 
 use std::net::IpAddr;
 
-use bytes::Bytes;
-use http::header::{EXPECT, HOST, HeaderName, HeaderValue, VIA};
-use http::{HeaderMap, Version};
+use http::Version;
+use http::header::{EXPECT, HOST, HeaderValue, VIA};
 use smallvec::SmallVec;
 
 use super::{Admitted, Trust};
-use crate::message::{Peer, Request};
+use crate::message::{FieldName, Fields, Peer, Request};
 use crate::semantics::fields::strip_connection;
 
-static FORWARDED: HeaderName = HeaderName::from_static("forwarded");
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// How Larder names itself to others, and whom it believes.
 #[derive(Clone, Debug)]
@@ -34,24 +29,23 @@ impl Default for Identity {
 impl Identity {
     /// The fields to send to the origin for `admitted`, framing aside: hop-by-hop fields are gone (RFC
     /// 9110 §7.6.1), `Host` is there, `Via`, `Forwarded` and `X-Forwarded-*` say who asks through whom.
-    pub fn fields_for_origin(&self, admitted: &Admitted) -> HeaderMap {
+    pub fn fields_for_origin(&self, admitted: &Admitted) -> Fields {
         let request = &admitted.request;
         let mut fields = request.headers.clone();
-        // What is added below; otherwise the map would grow twice.
-        fields.reserve(ADDED_FIELDS);
+        // What is added below; otherwise its memory would grow twice.
+        fields.reserve(ADDED_FIELDS, ADDED_BYTES + 3 * admitted.host.len());
         strip_connection(&mut fields);
         // Only a body that is passed on as it arrives can wait for a 100.
         fields.remove(EXPECT);
         // In normal form, as in the key: a spelling that the origin takes for another host must not get what it
         // answers stored for this one.
         // An HTTP/1.0 client may name none: the backend then says which host it is.
-        if !admitted.host.is_empty()
-            && let Ok(host) = HeaderValue::from_str(&admitted.host)
-        {
-            fields.insert(HOST, host);
+        let host = (!admitted.host.is_empty()).then_some(admitted.host.as_bytes());
+        if let Some(host) = host {
+            put(&mut fields, HOST, host);
         }
         self.add_via(&mut fields, request.version);
-        self.add_forwarded(&mut fields, request);
+        self.add_forwarded(&mut fields, request, host);
         fields
     }
 
@@ -61,8 +55,8 @@ impl Identity {
         if !self.trust.is_any() {
             return;
         }
-        if !self.trust.covers(&request.peer) || !request.headers.contains_key(&X_FORWARDED_PROTO) {
-            request.headers.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
+        if !self.trust.covers(&request.peer) || !request.headers.contains_key(X_FORWARDED_PROTO) {
+            put(&mut request.headers, X_FORWARDED_PROTO, b"http");
         }
     }
 
@@ -73,57 +67,62 @@ impl Identity {
         }
         matches!(name, "host" | "via" | "forwarded" | "surrogate-capability" | "expect")
             || name.starts_with("x-")
-                && (name.starts_with("x-forwarded-") || is_spoofable(name) || name == "x-real-ip")
+                && (name.starts_with("x-forwarded-") || is_spoofable(name.as_bytes()) || name == "x-real-ip")
     }
 
     /// Adds Larder to a message's `Via`.
-    pub fn add_via(&self, fields: &mut HeaderMap, received: Version) {
+    pub fn add_via(&self, fields: &mut Fields, received: Version) {
         let protocol: &[u8] = if received == Version::HTTP_10 { b"1.0 " } else { b"1.1 " };
-        append_element(fields, &VIA, &[protocol, self.pseudonym.as_bytes()]);
+        append_element(fields, VIA, &[protocol, self.pseudonym.as_bytes()]);
     }
 
     /// What a client says of its own client is passed on only if it is a trusted proxy; otherwise
     /// anybody could pass for anybody towards an application that believes these fields.
-    fn add_forwarded(&self, fields: &mut HeaderMap, request: &Request) {
+    fn add_forwarded(&self, fields: &mut Fields, request: &Request, host: Option<&[u8]>) {
         let peer = &request.peer;
         let trusted = self.trust.covers(peer);
         if !trusted {
-            let barred = |name: &HeaderName| {
-                let name = name.as_str();
-                name == "forwarded" || name == "x-real-ip" || is_spoofable(name)
-            };
-            let claimed: Vec<HeaderName> = fields.keys().filter(|name| barred(name)).cloned().collect();
-            for name in claimed {
-                fields.remove(name);
-            }
+            fields.retain(|name| {
+                !matches!(name.as_bytes(), b"forwarded" | b"x-real-ip") && !is_spoofable(name.as_bytes())
+            });
         }
-        let host = fields.get(HOST).cloned();
         let ip = peer.ip().map(ip_text);
         if let Some(ip) = &ip {
-            append_element(fields, &X_FORWARDED_FOR, &[ip]);
-            if !fields.contains_key(&X_REAL_IP)
-                && let Ok(value) = HeaderValue::from_bytes(ip)
-            {
-                fields.insert(X_REAL_IP.clone(), value);
+            append_element(fields, "x-forwarded-for", &[ip]);
+            if !fields.contains_key("x-real-ip") {
+                put(fields, "x-real-ip", ip);
             }
         }
-        // As it was settled, whatever `Connection` names: responses are told apart by it.
-        let scheme = request.headers.get(&X_FORWARDED_PROTO).filter(|_| trusted).cloned();
-        if !fields.contains_key(&X_FORWARDED_PROTO) {
-            let scheme = scheme.unwrap_or(HeaderValue::from_static("http"));
-            fields.insert(X_FORWARDED_PROTO.clone(), scheme);
+        if !fields.contains_key(X_FORWARDED_PROTO) {
+            // As it was settled, whatever `Connection` names: responses are told apart by it.
+            let scheme = request.headers.get(X_FORWARDED_PROTO).filter(|_| trusted);
+            put(fields, X_FORWARDED_PROTO, scheme.map_or(&b"http"[..], |scheme| scheme.as_bytes()));
         }
-        if !fields.contains_key(&X_FORWARDED_HOST)
-            && let Some(host) = host.clone()
+        if let Some(host) = host
+            && !fields.contains_key("x-forwarded-host")
         {
-            fields.insert(X_FORWARDED_HOST.clone(), host);
+            put(fields, "x-forwarded-host", host);
         }
-        append_forwarded(fields, peer, ip.as_deref(), host.as_ref());
+        append_forwarded(fields, peer, ip.as_deref(), host);
     }
 }
 
 /// How many fields are added to the client's.
 const ADDED_FIELDS: usize = 8;
+
+/// How many bytes their names and values take, but for the host, which is said three times.
+const ADDED_BYTES: usize = 256;
+
+/// Sets a field to what was found valid before.
+fn put(fields: &mut Fields, name: impl FieldName, value: &[u8]) {
+    // Nothing here comes from outside unchecked: the listener has judged host and address.
+    let _ = fields.insert_parts(name, &[value]);
+}
+
+/// Adds an element at the end of a list field; all of it was found valid before.
+fn append_element(fields: &mut Fields, name: impl FieldName, parts: &[&[u8]]) {
+    let _ = fields.append_element(name, parts);
+}
 
 /// The longest address: IPv6 with an embedded IPv4 one.
 type IpText = SmallVec<[u8; 48]>;
@@ -147,16 +146,22 @@ fn ip_text(ip: IpAddr) -> IpText {
 }
 
 /// What applications take a proxy's word for: the client's address, and which URL was really asked for.
-fn is_spoofable(name: &str) -> bool {
-    name.starts_with("x-forwarded-")
-        || matches!(
-            name,
-            "x-original-url" | "x-rewrite-url" | "x-original-host" | "x-host" | "x-client-ip" | "x-scheme"
-        )
+fn is_spoofable(name: &[u8]) -> bool {
+    name.starts_with(b"x-")
+        && (name.starts_with(b"x-forwarded-")
+            || matches!(
+                name,
+                b"x-original-url"
+                    | b"x-rewrite-url"
+                    | b"x-original-host"
+                    | b"x-host"
+                    | b"x-client-ip"
+                    | b"x-scheme"
+            ))
 }
 
 /// Adds one element of `Forwarded` (RFC 7239 §4).
-fn append_forwarded(fields: &mut HeaderMap, peer: &Peer, ip: Option<&[u8]>, host: Option<&HeaderValue>) {
+fn append_forwarded(fields: &mut Fields, peer: &Peer, ip: Option<&[u8]>, host: Option<&[u8]>) {
     let (before, address, after): (&[u8], &[u8], &[u8]) = match (peer.ip(), ip) {
         (Some(IpAddr::V4(_)), Some(ip)) => (b"for=", ip, b""),
         (Some(_), Some(ip)) => (b"for=\"[", ip, b"]\""),
@@ -165,25 +170,9 @@ fn append_forwarded(fields: &mut HeaderMap, peer: &Peer, ip: Option<&[u8]>, host
     match host {
         // A quote or backslash cannot be in a valid host; the listener has checked.
         Some(host) => {
-            let parts = [before, address, after, b";host=\"", host.as_bytes(), b"\";proto=http"];
-            append_element(fields, &FORWARDED, &parts);
+            let parts = [before, address, after, b";host=\"", host, b"\";proto=http"];
+            append_element(fields, "forwarded", &parts);
         }
-        None => append_element(fields, &FORWARDED, &[before, address, after, b";proto=http"]),
-    }
-}
-
-/// Adds an element, given in parts, at the end of a list field, putting the field's lines together in one.
-fn append_element(fields: &mut HeaderMap, name: &HeaderName, parts: &[&[u8]]) {
-    let element: usize = parts.iter().map(|part| part.len()).sum();
-    let before: usize = fields.get_all(name).iter().map(|value| value.len() + 2).sum();
-    let mut list = Vec::with_capacity(before + element);
-    for value in fields.get_all(name) {
-        list.extend_from_slice(value.as_bytes());
-        list.extend_from_slice(b", ");
-    }
-    parts.iter().for_each(|part| list.extend_from_slice(part));
-    // The vector is exactly as large as it needs to be, so that it becomes the value without a copy.
-    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(list)) {
-        fields.insert(name.clone(), value);
+        None => append_element(fields, "forwarded", &[before, address, after, b";proto=http"]),
     }
 }

@@ -191,12 +191,11 @@ pub(super) const FORBIDDEN_TRAILERS: [HeaderName; 10] = [
 
 /// Dropping a forbidden trailer of a client quietly would hide an attack.
 fn parse_trailers(block: &Bytes, lines: usize) -> Result<HeaderMap, Refusal> {
-    let mut forbidden = false;
-    let trailers = parse_fields(block, lines, |name| {
-        forbidden |= FORBIDDEN_TRAILERS.contains(name);
-    })
-    .map_err(|_| Refusal::InvalidTrailer)?;
-    if forbidden { Err(Refusal::ForbiddenTrailer) } else { Ok(trailers) }
+    let trailers = parse_fields(block, lines).map_err(|_| Refusal::InvalidTrailer)?;
+    if FORBIDDEN_TRAILERS.iter().any(|name| trailers.contains_key(name)) {
+        return Err(Refusal::ForbiddenTrailer);
+    }
+    Ok(trailers.to_map())
 }
 
 fn refusal_of_trailers(fault: LineFault) -> Refusal {

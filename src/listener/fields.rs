@@ -1,7 +1,6 @@
 //! Field lines: found in the buffer as they arrive, each byte looked at once, and parsed when all are there.
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use crate::message::Fields;
 use smallvec::SmallVec;
 
 /// Finds the end of a block of field lines. Remembers how far it came: a block that arrives byte by byte
@@ -100,13 +99,8 @@ pub(super) enum FieldFault {
     Value,
 }
 
-/// Parses a whole block that [`LineScan`] found, its empty line included. The values share `block`'s memory.
-/// `seen` is shown each name, in order.
-pub(super) fn parse_fields(
-    block: &Bytes,
-    lines: usize,
-    mut seen: impl FnMut(&HeaderName),
-) -> Result<HeaderMap, FieldFault> {
+/// Parses a whole block that [`LineScan`] found, its empty line included.
+pub(super) fn parse_fields(block: &[u8], lines: usize) -> Result<Fields, FieldFault> {
     // The number is known, so that only so many slots are initialised: a hundred would be 3 KiB each time.
     let mut slots: SmallVec<[httparse::Header<'_>; 24]> = smallvec::smallvec![httparse::EMPTY_HEADER; lines];
     let parsed = match httparse::parse_headers(block, &mut slots) {
@@ -114,17 +108,17 @@ pub(super) fn parse_fields(
         Err(httparse::Error::HeaderValue) => return Err(FieldFault::Value),
         Ok(httparse::Status::Partial) | Err(_) => return Err(FieldFault::Name),
     };
-    let mut map = HeaderMap::with_capacity(lines);
+    let mut fields = Fields::over(block.to_vec(), lines);
+    let begin = block.as_ptr().addr();
+    let place = |part: &[u8]| {
+        // An empty value stands nowhere in particular.
+        let start = part.as_ptr().addr().saturating_sub(begin).min(block.len());
+        start..(start + part.len()).min(block.len())
+    };
     for line in parsed {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| FieldFault::Name)?;
-        let value = match line.value {
-            [] => HeaderValue::from_static(""),
-            value => HeaderValue::from_maybe_shared(block.slice_ref(value)).map_err(|_| FieldFault::Value)?,
-        };
-        seen(&name);
-        map.try_append(name, value).map_err(|_| FieldFault::Name)?;
+        fields.point_out(place(line.name.as_bytes()), place(line.value)).map_err(|_| FieldFault::Name)?;
     }
-    Ok(map)
+    Ok(fields)
 }
 
 /// Whether `byte` may stand in a token (RFC 9110 §5.6.2).

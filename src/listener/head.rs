@@ -4,9 +4,10 @@
 //! `httparse` takes the field lines apart; everything about the request line, the line ends and what the
 //! fields mean for framing is decided here.
 
+use crate::message::Fields;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, Method, Version};
+use http::{Method, Version};
 
 use super::authority::{check_authority, same_authority};
 use super::fields::{Block, FieldFault, LineEnd, LineFault, LineScan, is_token_byte, line_end, parse_fields};
@@ -20,7 +21,7 @@ pub struct Head {
     /// Exactly as it was sent.
     pub target: Bytes,
     pub version: Version,
-    pub headers: HeaderMap,
+    pub headers: Fields,
     pub framing: Framing,
     pub expectation: Expectation,
     pub persistence: Persistence,
@@ -220,45 +221,17 @@ const fn is_target_byte(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && byte != b'#'
 }
 
-/// What the fields say that concerns the connection, counted while they are parsed.
-#[derive(Default)]
-struct Counts {
-    hosts: usize,
-    lengths: usize,
-    codings: usize,
-    expectations: usize,
-    connections: usize,
-}
-
-impl Counts {
-    fn see(&mut self, name: &HeaderName) {
-        if *name == HOST {
-            self.hosts += 1;
-        } else if *name == CONTENT_LENGTH {
-            self.lengths += 1;
-        } else if *name == TRANSFER_ENCODING {
-            self.codings += 1;
-        } else if *name == CONNECTION {
-            self.connections += 1;
-        } else if *name == EXPECT {
-            self.expectations += 1;
-        }
-    }
-}
-
 /// Parses a head that [`HeadScan`] found whole in `bytes`.
 pub fn parse(bytes: &Bytes, whole: &WholeHead) -> Result<Head, Refusal> {
     let line = whole.line;
     let method =
         Method::from_bytes(&bytes[line.start..line.method_end]).map_err(|_| Refusal::InvalidMethod)?;
     let target = bytes.slice(line.method_end + 1..line.target_end);
-    let mut counts = Counts::default();
-    let block = bytes.slice(line.end..whole.block.end);
-    let headers = parse_fields(&block, whole.block.lines, |name| counts.see(name))?;
-    check_host(&method, &target, line.version, &headers, &counts)?;
-    let framing = framing(line.version, &headers, &counts)?;
-    let expectation = expectation(line.version, &headers, &counts)?;
-    let persistence = persistence(line.version, &headers, &counts);
+    let headers = parse_fields(&bytes[line.end..whole.block.end], whole.block.lines)?;
+    check_host(&method, &target, line.version, &headers)?;
+    let framing = framing(line.version, &headers)?;
+    let expectation = expectation(line.version, &headers)?;
+    let persistence = persistence(line.version, &headers);
     Ok(Head { method, target, version: line.version, headers, framing, expectation, persistence })
 }
 
@@ -266,18 +239,13 @@ pub fn parse(bytes: &Bytes, whole: &WholeHead) -> Result<Head, Refusal> {
 ///
 /// RFC 9112 §3.2.2 lets a server take an absolute target's authority and ignore `Host`. But an origin
 /// behind another intermediary may do the opposite: where they differ, the request is refused.
-fn check_host(
-    method: &Method,
-    target: &[u8],
-    version: Version,
-    headers: &HeaderMap,
-    counts: &Counts,
-) -> Result<(), Refusal> {
-    let host = match counts.hosts {
-        0 if version == Version::HTTP_11 => return Err(Refusal::MissingHost),
-        0 => None,
-        1 => headers.get(HOST).map(|host| host.as_bytes()),
-        _ => return Err(Refusal::RepeatedHost),
+fn check_host(method: &Method, target: &[u8], version: Version, headers: &Fields) -> Result<(), Refusal> {
+    let mut hosts = headers.get_all(HOST);
+    let host = match (hosts.next(), hosts.next()) {
+        (None, _) if version == Version::HTTP_11 => return Err(Refusal::MissingHost),
+        (None, _) => None,
+        (Some(host), None) => Some(host.as_bytes()),
+        (Some(_), Some(_)) => return Err(Refusal::RepeatedHost),
     };
     if let Some(host) = host {
         check_authority(host)?;
@@ -324,25 +292,22 @@ fn target_form<'a>(method: &Method, target: &'a [u8]) -> Result<TargetForm<'a>, 
 
 /// How the body is delimited (RFC 9112 §6.1–§6.3). Anything that two readers may understand differently
 /// is refused, where the standard would allow some of it to be mended.
-fn framing(version: Version, headers: &HeaderMap, counts: &Counts) -> Result<Framing, Refusal> {
-    match (counts.lengths, counts.codings) {
-        (0, 0) => Ok(Framing::None),
-        (0, _) if version != Version::HTTP_11 => Err(Refusal::TransferEncodingInHttp10),
-        (0, 1) => match headers.get(TRANSFER_ENCODING) {
-            Some(coding) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
-            _ => Err(Refusal::InvalidTransferEncoding),
-        },
-        (0, _) => Err(Refusal::InvalidTransferEncoding),
-        (1, 0) => {
-            let value = headers.get(CONTENT_LENGTH).map_or(&b""[..], |value| value.as_bytes());
-            match content_length(value) {
-                Some(0) => Ok(Framing::None),
-                Some(length) => Ok(Framing::Length(length)),
-                None => Err(Refusal::InvalidContentLength),
-            }
+fn framing(version: Version, headers: &Fields) -> Result<Framing, Refusal> {
+    let (mut lengths, mut codings) = (headers.get_all(CONTENT_LENGTH), headers.get_all(TRANSFER_ENCODING));
+    match (lengths.next(), codings.next()) {
+        (None, None) => Ok(Framing::None),
+        (None, Some(_)) if version != Version::HTTP_11 => Err(Refusal::TransferEncodingInHttp10),
+        (None, Some(coding)) => {
+            let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
+            if is_chunked { Ok(Framing::Chunked) } else { Err(Refusal::InvalidTransferEncoding) }
         }
-        (_, 0) => Err(Refusal::RepeatedContentLength),
-        (_, _) => Err(Refusal::ConflictingLengths),
+        (Some(_), None) if lengths.next().is_some() => Err(Refusal::RepeatedContentLength),
+        (Some(length), None) => match content_length(length.as_bytes()) {
+            Some(0) => Ok(Framing::None),
+            Some(length) => Ok(Framing::Length(length)),
+            None => Err(Refusal::InvalidContentLength),
+        },
+        (Some(_), Some(_)) => Err(Refusal::ConflictingLengths),
     }
 }
 
@@ -358,25 +323,23 @@ fn content_length(value: &[u8]) -> Option<u64> {
 }
 
 /// `Expect` (RFC 9110 §10.1.1): of an HTTP/1.0 client it is ignored; but for `100-continue` it is refused.
-fn expectation(version: Version, headers: &HeaderMap, counts: &Counts) -> Result<Expectation, Refusal> {
-    if counts.expectations == 0 || version != Version::HTTP_11 {
+fn expectation(version: Version, headers: &Fields) -> Result<Expectation, Refusal> {
+    if version != Version::HTTP_11 || !headers.contains_key(EXPECT) {
         return Ok(Expectation::None);
     }
-    if headers.get_all(EXPECT).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    if headers.get_all(EXPECT).all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         Ok(Expectation::Continue)
     } else {
         Err(Refusal::UnknownExpectation)
     }
 }
 
-fn persistence(version: Version, headers: &HeaderMap, counts: &Counts) -> Persistence {
+fn persistence(version: Version, headers: &Fields) -> Persistence {
     let (mut close, mut keep_alive) = (false, false);
-    if counts.connections > 0 {
-        for value in headers.get_all(CONNECTION) {
-            for option in value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
-                close |= option.eq_ignore_ascii_case(b"close");
-                keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-            }
+    for value in headers.get_all(CONNECTION) {
+        for option in value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            close |= option.eq_ignore_ascii_case(b"close");
+            keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
     }
     match (close, version) {

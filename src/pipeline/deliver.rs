@@ -198,7 +198,7 @@ impl Pipeline {
     pub(super) fn deliver_tunnel(&self, journey: &Journey, mut response: OriginResponse) -> Response {
         let tunnel = response.upgraded.take();
         // The listener adds `Connection` to a 101.
-        let mut fields = FieldLines::from_map(&response.headers);
+        let mut fields = FieldLines::of(&response.headers);
         self.add_via(&mut fields, false);
         let status = CacheStatus {
             forward_status: Some(response.status.as_u16()),

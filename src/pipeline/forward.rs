@@ -244,7 +244,7 @@ impl Pipeline {
     fn passed_request(&self, journey: &mut Journey, upgrade: bool) -> OriginRequest {
         let mut headers = self.identity.fields_for_origin(&journey.admitted);
         if upgrade && let Some(protocols) = journey.headers().get(UPGRADE) {
-            headers.insert(UPGRADE, protocols.clone());
+            headers.insert(UPGRADE, protocols);
         }
         if let Some(hops) = journey.hops_left() {
             headers.insert(MAX_FORWARDS, HeaderValue::from(hops.saturating_sub(1)));
@@ -257,7 +257,7 @@ impl Pipeline {
             && matches!(request.body, Body::Stream(_))
             && let Some(expectation) = request.headers.get(EXPECT)
         {
-            headers.insert(EXPECT, expectation.clone());
+            headers.insert(EXPECT, expectation);
         }
         OriginRequest {
             method: request.method.clone(),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, MAX_FORWARDS, UPGRADE, VIA,
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 
 use super::{Pipeline, RoutePlan};
@@ -17,7 +17,7 @@ use crate::fetch::Fetched;
 use crate::front::Admitted;
 use crate::front::outbound::Identity;
 use crate::front::page::{page, plain};
-use crate::message::{BodyError, CacheResult, Length, Outcome, Request, RequestId, Response};
+use crate::message::{BodyError, CacheResult, Fields, Length, Outcome, Request, RequestId, Response, Value};
 use crate::policy::QueryRule;
 use crate::semantics::RequestFacts;
 use crate::semantics::facts::Facts;
@@ -70,7 +70,7 @@ pub struct Journey {
     /// What was stored under the key, and of no use, when the store was last asked.
     pub(super) seen: Vec<Arc<StoredResponse>>,
     /// The fields as the origin is told them, once something turns out to vary by one that Larder writes.
-    told: OnceLock<HeaderMap>,
+    told: OnceLock<Fields>,
 }
 
 impl Pipeline {
@@ -194,7 +194,7 @@ impl Pipeline {
 
 impl Journey {
     /// The client's fields.
-    pub fn headers(&self) -> &HeaderMap {
+    pub fn headers(&self) -> &Fields {
         &self.admitted.request.headers
     }
 
@@ -243,19 +243,19 @@ impl Journey {
     /// Whether the client asks for a switch to another protocol (RFC 9110 §7.8). Another HTTP is none: in a
     /// tunnel of HTTP/2 requests would pass that nobody has admitted, so they are asked for in HTTP/1.1.
     pub fn wants_upgrade(&self) -> bool {
-        let is_http = |line: &http::HeaderValue| {
+        let is_http = |line: Value<'_>| {
             line.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).any(|protocol| {
                 let name = protocol.split(|b| *b == b'/').next().unwrap_or_default();
                 [&b"h2c"[..], b"h2", b"http"].iter().any(|other| name.eq_ignore_ascii_case(other))
             })
         };
-        let named = |line: &http::HeaderValue| {
+        let named = |line: Value<'_>| {
             line.as_bytes().split(|b| *b == b',').any(|m| m.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
         };
         self.headers().contains_key(UPGRADE)
-            && !self.headers().get_all(UPGRADE).iter().any(is_http)
+            && !self.headers().get_all(UPGRADE).any(is_http)
             && self.admitted.request.version == http::Version::HTTP_11
-            && self.headers().get_all(CONNECTION).iter().any(named)
+            && self.headers().get_all(CONNECTION).any(named)
     }
 
     /// What is left of `Max-Forwards`, where it counts (RFC 9110 §7.6.2).
@@ -273,9 +273,8 @@ impl Journey {
             let mut words = member.trim_ascii().split(|b| *b == b' ');
             words.nth(1) == Some(ours)
         };
-        let count =
-            |line: &http::HeaderValue| line.as_bytes().split(|b| *b == b',').filter(|m| is_ours(m)).count();
-        self.headers().get_all(VIA).iter().map(count).sum::<usize>() > VIA_MAX
+        let count = |line: Value<'_>| line.as_bytes().split(|b| *b == b',').filter(|m| is_ours(m)).count();
+        self.headers().get_all(VIA).map(count).sum::<usize>() > VIA_MAX
     }
 
     /// Whether another request's fetch may answer this one: never where credentials could tell the two
@@ -304,7 +303,7 @@ impl Journey {
         &self,
         identity: &Identity,
         among: impl IntoIterator<Item = &'s Selecting>,
-    ) -> &HeaderMap {
+    ) -> &Fields {
         let mut names = among.into_iter().flat_map(|selecting| selecting.entries());
         match names.any(|(name, _)| identity.writes(name)) {
             true => self.told.get_or_init(|| identity.fields_for_origin(&self.admitted)),

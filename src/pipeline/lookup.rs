@@ -1,8 +1,8 @@
 //! Looks up what is stored, and judges whether it may be used.
 
+use crate::message::Fields;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use smallvec::SmallVec;
 
 use super::{Journey, Pipeline};
@@ -154,7 +154,7 @@ impl Pipeline {
 }
 
 /// No stored response fits: a part may be completed.
-fn nothing_chosen(journey: &Journey, fields: &HeaderMap, candidates: &Candidates) -> Found {
+fn nothing_chosen(journey: &Journey, fields: &Fields, candidates: &Candidates) -> Found {
     let selected = |reviewed: &&Reviewed| reviewed.response.selecting().matches(fields).is_some();
     match candidates.iter().find(selected) {
         Some(part) if may_complete(part, journey) => Found::Incomplete(part.response.clone()),

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HOST};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderValue, Method, Version};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 
 use super::Pipeline;
-use crate::message::{Body, InterimSender, Length, Peer, Request};
+use crate::message::{Body, Fields, InterimSender, Length, Peer, Request};
 use crate::store::StoredResponse;
 use crate::store::ledger::Sequence;
 
@@ -44,7 +44,7 @@ pub struct Wanted {
     host: Box<str>,
     target: Bytes,
     /// The fields that select it.
-    fields: HeaderMap,
+    fields: Fields,
 }
 
 /// What one purge wants to have again.
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     fn wanted(hits: u32) -> Wanted {
-        Wanted { hits, host: "a".into(), target: Bytes::from_static(b"/"), fields: HeaderMap::new() }
+        Wanted { hits, host: "a".into(), target: Bytes::from_static(b"/"), fields: Fields::new() }
     }
 
     #[test]

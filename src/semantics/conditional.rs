@@ -1,6 +1,7 @@
 //! Evaluates a client's conditions against a stored response (RFC 9110 §13, RFC 9111 §4.3.2).
 
-use http::{HeaderMap, HeaderName, header};
+use crate::message::Fields;
+use http::{HeaderName, header};
 
 use crate::clock::Moment;
 
@@ -19,7 +20,7 @@ pub struct Validators<'a> {
 
 impl<'a> Validators<'a> {
     /// Reads them from a response's fields. Of several lines of `ETag` the first counts.
-    pub fn read(headers: &'a HeaderMap, now: Moment) -> Validators<'a> {
+    pub fn read(headers: &'a Fields, now: Moment) -> Validators<'a> {
         Validators {
             entity_tag: headers.get(header::ETAG).and_then(|value| EntityTag::parse(value.as_bytes())),
             last_modified: DateField::read(headers, &header::LAST_MODIFIED, now).moment(),
@@ -60,7 +61,7 @@ pub enum RangeVerdict {
 /// `If-Modified-Since`, which then does not count, whatever it says. Only a stored 200 or 206 is evaluated.
 pub fn evaluate(
     request: &RequestFacts,
-    headers: &HeaderMap,
+    headers: &Fields,
     facts: &Facts,
     validators: &Validators<'_>,
     now: Moment,
@@ -92,18 +93,18 @@ pub fn evaluate(
 }
 
 /// Whether `If-None-Match` lists the representation (§13.1.2): `*`, or a tag that matches weakly.
-fn none_match_lists(headers: &HeaderMap, validators: &Validators<'_>) -> bool {
+fn none_match_lists(headers: &Fields, validators: &Validators<'_>) -> bool {
     let lines = headers.get_all(header::IF_NONE_MATCH);
-    let any = lines.iter().any(|line| super::lists::trim(line.as_bytes()) == b"*");
+    let any = lines.clone().any(|line| super::lists::trim(line.as_bytes()) == b"*");
     any || validators.entity_tag.is_some_and(|tag| {
-        lines.iter().any(|line| etag::list(line.as_bytes()).any(|listed| listed.weakly_equals(&tag)))
+        lines.clone().any(|line| etag::list(line.as_bytes()).any(|listed| listed.weakly_equals(&tag)))
     })
 }
 
 /// Evaluates `If-Range` (§13.1.5): strongly, by tag or by exact date.
 pub fn evaluate_if_range(
     request: &RequestFacts,
-    headers: &HeaderMap,
+    headers: &Fields,
     facts: &Facts,
     validators: &Validators<'_>,
     now: Moment,
@@ -111,7 +112,7 @@ pub fn evaluate_if_range(
     if !request.if_range {
         return RangeVerdict::Apply;
     }
-    let mut lines = headers.get_all(header::IF_RANGE).iter();
+    let mut lines = headers.get_all(header::IF_RANGE);
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return RangeVerdict::Ignore;
     };
@@ -138,8 +139,8 @@ pub fn is_for_the_origin(request: &RequestFacts) -> bool {
 }
 
 /// A date field that must be exactly one valid date to count.
-fn single_date(headers: &HeaderMap, name: &HeaderName, now: Moment) -> Option<Moment> {
-    let mut lines = headers.get_all(name).iter();
+fn single_date(headers: &Fields, name: &HeaderName, now: Moment) -> Option<Moment> {
+    let mut lines = headers.get_all(name);
     match (lines.next(), lines.next()) {
         (Some(line), None) => dates::parse(line.as_bytes(), now),
         _ => None,

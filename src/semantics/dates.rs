@@ -1,6 +1,7 @@
 //! Reads HTTP-dates (RFC 9110 §5.6.7) in all three forms, case-insensitively, and writes the one form.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use crate::message::Fields;
+use http::{HeaderName, HeaderValue};
 
 use crate::clock::Moment;
 
@@ -17,7 +18,7 @@ pub enum DateField {
 
 impl DateField {
     /// Reads the field `name`. `now` decides the century of a two-digit year.
-    pub fn read(headers: &HeaderMap, name: &HeaderName, now: Moment) -> DateField {
+    pub fn read(headers: &Fields, name: &HeaderName, now: Moment) -> DateField {
         let mut earliest = DateField::Absent;
         for value in headers.get_all(name) {
             match (parse(value.as_bytes(), now), earliest) {
@@ -259,7 +260,7 @@ mod tests {
 
     #[test]
     fn of_several_lines_the_earliest_counts_and_one_bad_one_spoils_all() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         let name = http::header::EXPIRES;
         assert_eq!(DateField::read(&headers, &name, NOW), DateField::Absent);
         headers.append(&name, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:38 GMT"));

@@ -4,7 +4,8 @@
 //! first occurrence", which §4.2.1 allows. A freshness directive whose value is not a number counts as zero:
 //! "caches are encouraged to consider responses that have invalid freshness information to be stale".
 
-use http::{HeaderMap, HeaderName, header};
+use crate::message::Fields;
+use http::{HeaderName, header};
 
 use super::lists;
 
@@ -85,8 +86,8 @@ impl Scope {
 
 impl ResponseDirectives {
     /// Reads all `Cache-Control` lines of a response; `None` where there is none.
-    pub fn read(headers: &HeaderMap) -> Option<ResponseDirectives> {
-        let mut lines = headers.get_all(header::CACHE_CONTROL).iter().peekable();
+    pub fn read(headers: &Fields) -> Option<ResponseDirectives> {
+        let mut lines = headers.get_all(header::CACHE_CONTROL).peekable();
         lines.peek()?;
         let mut directives = ResponseDirectives::default();
         for line in lines {

@@ -1,31 +1,38 @@
 //! Which fields are forwarded, stored, and updated (RFC 9110 §7.6.1, RFC 9111 §3.1, §3.2).
 
-use http::{HeaderMap, HeaderName, header};
+use crate::message::{Fields, Name};
+use http::{HeaderName, header};
+use smallvec::SmallVec;
 
 use crate::clock::Moment;
 
 use super::lists;
 
 /// Whether a field is about one connection, whatever `Connection` says (RFC 9110 §7.6.1).
-pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub fn is_hop_by_hop(name: &[u8]) -> bool {
     matches!(
-        name.as_str(),
-        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade"
+        name,
+        b"connection"
+            | b"keep-alive"
+            | b"proxy-connection"
+            | b"te"
+            | b"trailer"
+            | b"transfer-encoding"
+            | b"upgrade"
     )
 }
 
 /// Whether a field is between a client and the proxy next to it (RFC 9110 §11.7); "specific to the proxy that
 /// a cache uses when forwarding a request", so never stored (RFC 9111 §3.1).
-pub fn is_for_the_proxy(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "proxy-authenticate" | "proxy-authentication-info" | "proxy-authorization")
+pub fn is_for_the_proxy(name: &[u8]) -> bool {
+    matches!(name, b"proxy-authenticate" | b"proxy-authentication-info" | b"proxy-authorization")
 }
 
 /// Removes the fields that are about the connection they came on: the hop-by-hop ones, and those that
 /// `Connection` names, but for the fields it may not name because the message depends on them end to end.
-pub fn strip_connection(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+pub fn strip_connection(headers: &mut Fields) {
+    let named: SmallVec<[HeaderName; 2]> = headers
         .get_all(header::CONNECTION)
-        .iter()
         .flat_map(|line| lists::members(line.as_bytes()))
         .filter_map(|member| HeaderName::from_bytes(member).ok())
         .filter(|name| !is_never_hop_by_hop(name))
@@ -33,10 +40,7 @@ pub fn strip_connection(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    let hop_by_hop: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
-    for name in hop_by_hop {
-        headers.remove(name);
-    }
+    headers.retain(|name| !is_hop_by_hop(name.as_bytes()));
 }
 
 /// §7.6.1: "A sender MUST NOT send a connection option corresponding to a field that is intended for all
@@ -48,7 +52,7 @@ fn is_never_hop_by_hop(name: &HeaderName) -> bool {
 
 /// Adds the `Date` that a response without one must get when it is stored or forwarded: the time it was
 /// received (RFC 9110 §6.6.1). One that is no date counts as none.
-pub fn ensure_date(response: &mut HeaderMap, received: Moment) {
+pub fn ensure_date(response: &mut Fields, received: Moment) {
     if super::dates::DateField::read(response, &header::DATE, received).moment().is_none() {
         response.insert(header::DATE, super::dates::format(received));
     }
@@ -56,21 +60,20 @@ pub fn ensure_date(response: &mut HeaderMap, received: Moment) {
 
 /// The fields of a response that are stored (RFC 9111 §3.1): all but those about the connection, those for
 /// the proxy, `Age`, which is generated at every use, and `omitted` ([`super::Terms::omitted`]).
-pub fn stored(response: &HeaderMap, omitted: &[HeaderName]) -> HeaderMap {
+pub fn stored(response: &Fields, omitted: &[HeaderName]) -> Fields {
     into_stored(response.clone(), omitted)
 }
 
 /// The same, of fields that are not needed any more.
-pub fn into_stored(mut fields: HeaderMap, omitted: &[HeaderName]) -> HeaderMap {
+pub fn into_stored(mut fields: Fields, omitted: &[HeaderName]) -> Fields {
     strip_connection(&mut fields);
     remove_unstored(&mut fields, omitted);
     fields
 }
 
-fn remove_unstored(fields: &mut HeaderMap, omitted: &[HeaderName]) {
-    let barred: Vec<HeaderName> =
-        fields.keys().filter(|name| is_for_the_proxy(name) || **name == header::AGE).cloned().collect();
-    for name in barred.iter().chain(omitted) {
+fn remove_unstored(fields: &mut Fields, omitted: &[HeaderName]) {
+    fields.retain(|name| !is_for_the_proxy(name.as_bytes()) && name.as_bytes() != b"age");
+    for name in omitted {
         fields.remove(name);
     }
 }
@@ -78,38 +81,41 @@ fn remove_unstored(fields: &mut HeaderMap, omitted: &[HeaderName]) {
 /// Whether an update (a 304, a 206 that is combined, a HEAD) leaves the stored value of a field as it is
 /// (RFC 9111 §3.2): `Content-Length` by the text, and, as the text permits "to assure integrity of the stored
 /// response", the fields that describe the stored bytes themselves. `ETag` names those bytes.
-pub fn is_kept_in_update(name: &HeaderName) -> bool {
+pub fn is_kept_in_update(name: &[u8]) -> bool {
     matches!(
-        name.as_str(),
-        "content-length"
-            | "content-encoding"
-            | "content-range"
-            | "content-md5"
-            | "content-digest"
-            | "repr-digest"
-            | "digest"
-            | "etag"
+        name,
+        b"content-length"
+            | b"content-encoding"
+            | b"content-range"
+            | b"content-md5"
+            | b"content-digest"
+            | b"repr-digest"
+            | b"digest"
+            | b"etag"
     )
 }
 
 /// The stored fields after an update by `newer` (RFC 9111 §3.2): each of its fields replaces the stored ones of
 /// that name, but for those excepted. A stored field that is absent is added even if it is one that an update
 /// would not change, except `Content-Length`, `Content-Encoding` and `Content-Range`.
-pub fn updated(stored: &HeaderMap, newer: &HeaderMap, omitted: &[HeaderName]) -> HeaderMap {
+pub fn updated(stored: &Fields, newer: &Fields, omitted: &[HeaderName]) -> Fields {
     let mut newer = newer.clone();
     strip_connection(&mut newer);
     remove_unstored(&mut newer, omitted);
     let mut fields = stored.clone();
-    for name in newer.keys() {
+    // A line of a name that came before goes behind that one, not in its place.
+    let mut replaced: SmallVec<[Name<'_>; 16]> = SmallVec::new();
+    for (name, value) in &newer {
         let describes_bytes =
-            matches!(name.as_str(), "content-length" | "content-encoding" | "content-range");
-        if describes_bytes || (is_kept_in_update(name) && stored.contains_key(name)) {
+            matches!(name.as_bytes(), b"content-length" | b"content-encoding" | b"content-range");
+        if describes_bytes || (is_kept_in_update(name.as_bytes()) && stored.contains_key(name)) {
             continue;
         }
-        fields.remove(name);
-        for value in newer.get_all(name) {
-            fields.append(name, value.clone());
+        if !replaced.contains(&name) {
+            replaced.push(name);
+            fields.remove(name);
         }
+        fields.append(name, value);
     }
     for name in omitted {
         fields.remove(name);

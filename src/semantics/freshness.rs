@@ -1,8 +1,9 @@
 //! How long a response is fresh, and how old it is (RFC 9111 §4.2).
 
+use crate::message::Fields;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 
 use crate::clock::Moment;
 
@@ -44,7 +45,7 @@ pub fn is_heuristically_cacheable(status: StatusCode) -> bool {
 /// The freshness lifetime of a response (RFC 9111 §4.2.1): the first rule that applies, after the operator's.
 pub fn lifetime(
     status: StatusCode,
-    headers: &HeaderMap,
+    headers: &Fields,
     governing: &Governing,
     exchange: Exchange,
     policy: &Policy,
@@ -87,7 +88,7 @@ pub fn lifetime(
 }
 
 /// The heuristic lifetime (RFC 9111 §4.2.2): a fraction of the time since `Last-Modified`.
-fn heuristic(headers: &HeaderMap, governing: &Governing, exchange: Exchange, policy: &Policy) -> Lifetime {
+fn heuristic(headers: &Fields, governing: &Governing, exchange: Exchange, policy: &Policy) -> Lifetime {
     let none = Lifetime::of(0, LifetimeSource::None);
     // `Pragma: no-cache` in a response was never specified (§5.4); who sends it, and nothing else, does not
     // mean "guess how long".
@@ -105,10 +106,9 @@ fn heuristic(headers: &HeaderMap, governing: &Governing, exchange: Exchange, pol
     if secs == 0 { none } else { Lifetime::of(secs, LifetimeSource::Heuristic) }
 }
 
-fn says_pragma_no_cache(headers: &HeaderMap) -> bool {
+fn says_pragma_no_cache(headers: &Fields) -> bool {
     headers
         .get_all(header::PRAGMA)
-        .iter()
         .any(|value| lists::members(value.as_bytes()).any(|m| m.eq_ignore_ascii_case(b"no-cache")))
 }
 
@@ -124,8 +124,8 @@ pub enum AgeField {
 }
 
 /// Reads the `Age` of a response, in all its broken forms (RFC 9111 §5.1).
-pub fn age_field(headers: &HeaderMap, errors: AgeErrors) -> AgeField {
-    let mut lines = headers.get_all(header::AGE).iter();
+pub fn age_field(headers: &Fields, errors: AgeErrors) -> AgeField {
+    let mut lines = headers.get_all(header::AGE);
     let Some(line) = lines.next() else { return AgeField::Absent };
     let line = line.as_bytes();
     if errors == AgeErrors::Stale && (lines.next().is_some() || memchr::memmem::find(line, b", ").is_some()) {
@@ -143,7 +143,7 @@ pub fn age_field(headers: &HeaderMap, errors: AgeErrors) -> AgeField {
 
 /// RFC 9111 §4.2.3, in milliseconds: the age that a response had when it was received, by the more
 /// conservative of the two ways.
-pub fn corrected_initial_age_millis(headers: &HeaderMap, exchange: Exchange, errors: AgeErrors) -> u64 {
+pub fn corrected_initial_age_millis(headers: &Fields, exchange: Exchange, errors: AgeErrors) -> u64 {
     let age_value = match age_field(headers, errors) {
         AgeField::Absent => 0,
         AgeField::Secs(secs) => u64::from(secs),

@@ -1,6 +1,7 @@
 //! What a response makes invalid (RFC 9111 §4.4, RFC 9875), and the groups a response belongs to.
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use crate::message::Fields;
+use http::{HeaderName, StatusCode, header};
 use sfv::{BareItem, List, ListEntry, Parser};
 
 use super::RequestFacts;
@@ -32,12 +33,7 @@ impl Invalidation {
 ///
 /// §4.4: "when it receives a non-error status code in response to an unsafe request method (including methods
 /// whose safety is unknown)"; non-error is 2xx and 3xx.
-pub fn by_response(
-    request: &RequestFacts,
-    uri: &str,
-    status: StatusCode,
-    headers: &HeaderMap,
-) -> Invalidation {
+pub fn by_response(request: &RequestFacts, uri: &str, status: StatusCode, headers: &Fields) -> Invalidation {
     if !request.method.is_unsafe() || !(status.is_success() || status.is_redirection()) {
         return Invalidation::default();
     }
@@ -55,14 +51,14 @@ pub fn by_response(
 }
 
 /// The groups that a response says it belongs to (RFC 9875 §2). They are of its own origin only (§2.1).
-pub fn groups(headers: &HeaderMap) -> Vec<String> {
+pub fn groups(headers: &Fields) -> Vec<String> {
     strings(headers, &CACHE_GROUPS)
 }
 
 /// A List of Strings. Parameters are ignored; a field that does not parse, or that holds anything else, is
 /// ignored as a whole (RFC 9651 §4.2).
-fn strings(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
-    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(|line| line.as_bytes()).collect();
+fn strings(headers: &Fields, name: &HeaderName) -> Vec<String> {
+    let lines: Vec<&[u8]> = headers.get_all(name).map(|line| line.as_bytes()).collect();
     if lines.is_empty() {
         return Vec::new();
     }
@@ -84,11 +80,10 @@ fn strings(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
 
 /// The URI references of a field, resolved against `base` (absolute, in normal form) and in normal form.
 /// `None` where a line is no reference to an http or https URI.
-pub(super) fn resolve_all(headers: &HeaderMap, field: &HeaderName, base: &str) -> Option<Vec<String>> {
+pub(super) fn resolve_all(headers: &Fields, field: &HeaderName, base: &str) -> Option<Vec<String>> {
     let base = Uri::parse(base)?;
     headers
         .get_all(field)
-        .iter()
         .map(|line| {
             let reference = std::str::from_utf8(line.as_bytes()).ok()?;
             Some(base.resolve(reference.trim_matches([' ', '\t']))?.to_string())

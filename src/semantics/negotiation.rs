@@ -1,7 +1,7 @@
 //! Brings the request fields that select a representation into one normal form (RFC 9111 §4.1), and ranks
 //! what `Accept-Encoding` and `Accept-Language` prefer (RFC 9110 §12.5).
 
-use http::HeaderMap;
+use crate::message::Fields;
 use smallvec::SmallVec;
 
 use super::lists;
@@ -20,8 +20,8 @@ type Weighted = (SmallVec<[u8; 16]>, u16);
 ///
 /// Field lines are combined, and white space around commas goes. `Accept-Encoding` and `Accept-Language` are
 /// taken by their meaning: case, order and spelling of weights do not count.
-pub fn write_normal_form(headers: &HeaderMap, name: &str, into: &mut Buffer) -> bool {
-    let mut lines = headers.get_all(name).iter().peekable();
+pub fn write_normal_form(headers: &Fields, name: &str, into: &mut Buffer) -> bool {
+    let mut lines = headers.get_all(name).peekable();
     if lines.peek().is_none() {
         return false;
     }
@@ -52,7 +52,7 @@ pub fn is_weighted(name: &str) -> bool {
 /// The one coding or language that `name` of a request prefers to all others and that it names itself:
 /// lower-case. For `Accept-Encoding` that names no coding it is `identity`. Whoever negotiates by weights
 /// must choose it if it has it.
-pub fn preferred(headers: &HeaderMap, name: &str) -> Option<SmallVec<[u8; 16]>> {
+pub fn preferred(headers: &Fields, name: &str) -> Option<SmallVec<[u8; 16]>> {
     headers.get(name)?;
     let list = preferences(headers, name);
     let best = list.iter().map(|(_, weight)| *weight).max();
@@ -71,7 +71,7 @@ pub fn preferred(headers: &HeaderMap, name: &str) -> Option<SmallVec<[u8; 16]>> 
 
 /// Reads the weighted members of `name`, in lower case, sorted by token. Of a token that is there twice the
 /// first counts. A weight that cannot be read counts as zero.
-fn preferences(headers: &HeaderMap, name: &str) -> SmallVec<[Weighted; 8]> {
+fn preferences(headers: &Fields, name: &str) -> SmallVec<[Weighted; 8]> {
     let mut list: SmallVec<[Weighted; 8]> = SmallVec::new();
     for line in headers.get_all(name) {
         for member in lists::members(line.as_bytes()) {
@@ -162,8 +162,8 @@ mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue, header};
 
-    fn request(name: &HeaderName, lines: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn request(name: &HeaderName, lines: &[&str]) -> Fields {
+        let mut headers = Fields::new();
         for line in lines {
             headers.append(name, HeaderValue::from_str(line).unwrap());
         }
@@ -261,7 +261,7 @@ mod tests {
             let read = preferred(&request(name, &[list]), name.as_str());
             assert_eq!(read.as_deref(), want.map(str::as_bytes), "{list}");
         }
-        assert_eq!(preferred(&HeaderMap::new(), ACCEPT_ENCODING), None);
+        assert_eq!(preferred(&Fields::new(), ACCEPT_ENCODING), None);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! `No-Vary-Search` (draft-ietf-httpbis-no-vary-search): which differences between queries do not matter.
 
+use crate::message::Fields;
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 /// The field's name.
@@ -32,8 +33,8 @@ impl Default for Ignored {
 
 impl NoVarySearch {
     /// Reads the field; `None` where it is absent, or invalid, or says nothing: every difference matters.
-    pub fn read(headers: &HeaderMap) -> Option<NoVarySearch> {
-        let lines: Vec<&[u8]> = headers.get_all(NO_VARY_SEARCH).iter().map(|line| line.as_bytes()).collect();
+    pub fn read(headers: &Fields) -> Option<NoVarySearch> {
+        let lines: Vec<&[u8]> = headers.get_all(NO_VARY_SEARCH).map(|line| line.as_bytes()).collect();
         if lines.is_empty() {
             return None;
         }
@@ -133,14 +134,14 @@ mod tests {
     use http::HeaderValue;
 
     fn read(value: &'static str) -> Option<NoVarySearch> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.insert(NO_VARY_SEARCH, HeaderValue::from_static(value));
         NoVarySearch::read(&headers)
     }
 
     #[test]
     fn the_drafts_forms_are_read_and_the_broken_ones_are_not() {
-        assert_eq!(NoVarySearch::read(&HeaderMap::new()), None);
+        assert_eq!(NoVarySearch::read(&Fields::new()), None);
         for none in [
             "",
             "key-order=?0",

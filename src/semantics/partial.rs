@@ -1,7 +1,8 @@
 //! Partial responses (RFC 9110 §14.4, §15.3.7; RFC 9111 §3.3, §3.4): what part a 206 is, and how parts become
 //! a whole.
 
-use http::{HeaderMap, header};
+use crate::message::Fields;
+use http::header;
 
 use super::conditional::Validators;
 
@@ -20,8 +21,8 @@ impl ContentRange {
     /// Reads the one `Content-Range` of a message. `None` where it is absent, repeated, in another unit,
     /// unsatisfied (`bytes */10`), or invalid: "last-pos value less than its first-pos value, or a
     /// complete-length value less than or equal to its last-pos value".
-    pub fn read(headers: &HeaderMap) -> Option<ContentRange> {
-        let mut lines = headers.get_all(header::CONTENT_RANGE).iter();
+    pub fn read(headers: &Fields) -> Option<ContentRange> {
+        let mut lines = headers.get_all(header::CONTENT_RANGE);
         let (line, None) = (lines.next()?, lines.next()) else { return None };
         Self::parse(line.as_bytes())
     }

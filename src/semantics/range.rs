@@ -1,7 +1,8 @@
 //! Serves parts of a stored response (RFC 9110 §14): which ranges a request asks for, within limits, and the
 //! pieces of a `multipart/byteranges` body.
 
-use http::{HeaderMap, header};
+use crate::message::Fields;
+use http::header;
 use smallvec::SmallVec;
 
 use super::partial::Span;
@@ -72,12 +73,12 @@ enum Asked {
 
 /// Selects what `headers`' `Range` asks for of a complete representation of `length` bytes. That the method is
 /// GET, that `If-Range` holds, and that the conditions came to a 200 is the caller's part (§14.2, §13.2.2).
-pub fn select(headers: &HeaderMap, length: u64, limits: Limits) -> Selection {
+pub fn select(headers: &Fields, length: u64, limits: Limits) -> Selection {
     select_in(headers, Span { start: 0, end: length, complete: Some(length), exact: true }, limits)
 }
 
 /// The same for a stored part: only ranges that lie wholly within it can be served (RFC 9111 §3.3).
-pub fn select_in(headers: &HeaderMap, held: Span, limits: Limits) -> Selection {
+pub fn select_in(headers: &Fields, held: Span, limits: Limits) -> Selection {
     let whole = if held.start == 0 && held.complete == Some(held.end) {
         Selection::Whole
     } else {
@@ -156,8 +157,8 @@ fn resolve(asked: Asked, held: Span) -> Resolved {
 
 /// Reads `Range: bytes=…`. `None` where there is none that counts: absent, repeated, another unit, malformed
 /// ("A recipient […] MUST ignore" an invalid ranges-specifier) or more ranges than allowed.
-fn read(headers: &HeaderMap, limits: Limits) -> Option<SmallVec<[Asked; 4]>> {
-    let mut lines = headers.get_all(header::RANGE).iter();
+fn read(headers: &Fields, limits: Limits) -> Option<SmallVec<[Asked; 4]>> {
+    let mut lines = headers.get_all(header::RANGE);
     let (line, None) = (lines.next()?, lines.next()) else { return None };
     let (unit, set) = std::str::from_utf8(line.as_bytes()).ok()?.split_once('=')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") {

@@ -1,6 +1,7 @@
 //! What a request asks of a cache: one pass over its fields, without allocating.
 
-use http::{HeaderMap, Method};
+use crate::message::Fields;
+use http::Method;
 
 use super::Policy;
 use super::directives::RequestDirectives;
@@ -75,7 +76,7 @@ impl CacheMethod {
 
 impl RequestFacts {
     /// Reads a request's fields.
-    pub fn read(method: &Method, headers: &HeaderMap) -> RequestFacts {
+    pub fn read(method: &Method, headers: &Fields) -> RequestFacts {
         let mut facts = RequestFacts { method: CacheMethod::of(method), ..RequestFacts::default() };
         let (mut cache_control, mut pragma) = (false, false);
         for (name, value) in headers {

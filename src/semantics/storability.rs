@@ -1,6 +1,7 @@
 //! May a response be stored, and on what terms (RFC 9111 §3)?
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use crate::message::Fields;
+use http::{HeaderName, StatusCode, header};
 
 use super::conditional::Validators;
 use super::directives::ResponseDirectives;
@@ -18,7 +19,7 @@ use super::{Facts, Policy, RequestFacts, dates::DateField, invalidation};
 pub struct StoreRequest<'a> {
     pub facts: &'a RequestFacts,
     /// The fields as they were sent to the origin, but for the conditions that Larder put in for itself.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// The absolute target URI in normal form ([`super::key`]).
     pub uri: &'a str,
 }
@@ -179,7 +180,7 @@ impl std::fmt::Display for NotStored {
 pub fn judge(
     request: &StoreRequest<'_>,
     status: StatusCode,
-    headers: &HeaderMap,
+    headers: &Fields,
     exchange: Exchange,
     policy: &Policy,
 ) -> Storability {
@@ -192,7 +193,7 @@ pub fn judge(
 fn terms(
     request: &StoreRequest<'_>,
     status: StatusCode,
-    headers: &HeaderMap,
+    headers: &Fields,
     exchange: Exchange,
     policy: &Policy,
 ) -> Result<Terms, NotStored> {
@@ -280,11 +281,7 @@ pub(super) fn allows_sharing(directives: &ResponseDirectives) -> bool {
     directives.must_revalidate || directives.public || directives.s_maxage.is_some()
 }
 
-fn check_method(
-    request: &StoreRequest<'_>,
-    headers: &HeaderMap,
-    lifetime: Lifetime,
-) -> Result<(), NotStored> {
+fn check_method(request: &StoreRequest<'_>, headers: &Fields, lifetime: Lifetime) -> Result<(), NotStored> {
     match request.facts.method {
         CacheMethod::Get | CacheMethod::Query => Ok(()),
         CacheMethod::Head => Err(NotStored::Head),
@@ -302,7 +299,7 @@ fn check_method(
 
 fn check_cookies(
     request: &RequestFacts,
-    headers: &HeaderMap,
+    headers: &Fields,
     governing: &Governing,
     lifetime: Lifetime,
     policy: &Policy,
@@ -345,7 +342,7 @@ fn is_omitted(directives: &ResponseDirectives, name: &HeaderName) -> bool {
     directives.no_cache.fields().contains(name) || directives.private.fields().contains(name)
 }
 
-fn vary(headers: &HeaderMap, policy: &Policy) -> Result<Vary, NotStored> {
+fn vary(headers: &Fields, policy: &Policy) -> Result<Vary, NotStored> {
     let vary = Vary::read(headers).map_err(|_| NotStored::VaryInvalid)?;
     if vary.is_any() {
         return Err(NotStored::VaryAny);
@@ -357,7 +354,7 @@ fn vary(headers: &HeaderMap, policy: &Policy) -> Result<Vary, NotStored> {
 }
 
 /// The part that a 206 carries, if it is one range of bytes.
-fn span(headers: &HeaderMap) -> Option<Span> {
+fn span(headers: &Fields) -> Option<Span> {
     let range = ContentRange::read(headers)?;
     let Some(length) = headers.get(header::CONTENT_LENGTH) else {
         return Some(Span::claimed(range));
@@ -369,7 +366,7 @@ fn span(headers: &HeaderMap) -> Option<Span> {
 /// The facts of a response that may be stored, or of one that a validation has freshened.
 pub fn facts(
     status: StatusCode,
-    headers: &HeaderMap,
+    headers: &Fields,
     governing: &Governing,
     lifetime: Lifetime,
     exchange: Exchange,

@@ -1,7 +1,8 @@
 //! Chooses whose directives count for a response: a targeted field (RFC 9213), `Surrogate-Control`, or
 //! `Cache-Control`.
 
-use http::{HeaderMap, HeaderName};
+use crate::message::Fields;
+use http::HeaderName;
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use super::directives::{DELTA_MAX, ResponseDirectives, Scope, delta_seconds, least};
@@ -43,7 +44,7 @@ impl Source {
 ///
 /// RFC 9213 §2.2: the first field of the target list "with a valid, non-empty value" counts, and
 /// `Cache-Control` and `Expires` are then ignored.
-pub fn governing(headers: &HeaderMap, policy: &Policy) -> Governing {
+pub fn governing(headers: &Fields, policy: &Policy) -> Governing {
     for (place, name) in policy.targeted.iter().enumerate() {
         if let Some(directives) = targeted_field(headers, name) {
             return Governing { directives, source: Source::Targeted(place) };
@@ -67,8 +68,8 @@ pub fn surrogate_capability(policy: &Policy) -> Option<String> {
 
 /// Reads one targeted field: a Dictionary (RFC 9213 §2.1). `None` where it is absent, empty or does not
 /// parse: "that field MUST be ignored by the cache".
-fn targeted_field(headers: &HeaderMap, name: &HeaderName) -> Option<ResponseDirectives> {
-    let mut lines = headers.get_all(name).iter();
+fn targeted_field(headers: &Fields, name: &HeaderName) -> Option<ResponseDirectives> {
+    let mut lines = headers.get_all(name);
     let first = lines.next()?.as_bytes();
     let mut joined = std::borrow::Cow::Borrowed(first);
     for line in lines {
@@ -128,7 +129,7 @@ fn add_member(directives: &mut ResponseDirectives, key: &str, entry: &ListEntry)
 /// Reads `Surrogate-Control`: members `directive[;target]`, where one without target is for every surrogate
 /// and one with our token is for us alone and ranks above it. `max-age=60+30` adds a stale window. `None`
 /// where nothing in it is about caching and for us.
-fn surrogate_control(headers: &HeaderMap, token: &str) -> Option<ResponseDirectives> {
+fn surrogate_control(headers: &Fields, token: &str) -> Option<ResponseDirectives> {
     let mut general = None;
     let mut own = None;
     for line in headers.get_all(SURROGATE_CONTROL) {

@@ -1,6 +1,7 @@
 //! Asks the origin whether stored responses are still good, and takes its answer in (RFC 9111 §4.3).
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use crate::message::Fields;
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::clock::Moment;
 
@@ -69,7 +70,7 @@ impl Conditions {
 
     /// Puts them into a request in place of the client's own five conditional fields and `Range`: the answer
     /// is to be about the stored response, whole, whatever this client asked.
-    pub fn apply(&self, request: &mut HeaderMap) {
+    pub fn apply(&self, request: &mut Fields) {
         for name in [
             header::IF_NONE_MATCH,
             header::IF_MODIFIED_SINCE,
@@ -126,7 +127,7 @@ impl NotSelected {
 }
 
 /// Which of `stored`, those that [`Conditions::of`] was made of, a 304 is about (RFC 9111 §4.3.4).
-pub fn select(stored: &[Stored<'_>], not_modified: &HeaderMap, policy: &Policy) -> Selected {
+pub fn select(stored: &[Stored<'_>], not_modified: &Fields, policy: &Policy) -> Selected {
     if stored.is_empty() {
         return Selected::None(NotSelected::NothingStored);
     }
@@ -181,10 +182,10 @@ fn contradicted(stored: &[Stored<'_>], policy: &Policy) -> Selected {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Freshened {
     /// The fields to store.
-    pub fields: HeaderMap,
+    pub fields: Fields,
     /// The fields to answer the request at hand with: those stored, and those that `no-cache="…"` bars from
     /// storage but that this very 304 validated.
-    pub fields_now: HeaderMap,
+    pub fields_now: Fields,
     pub facts: Facts,
     /// The response may not be kept any longer: the 304 says `no-store` or `private`, or changes `Vary`. It
     /// may be used for the request at hand.
@@ -207,8 +208,8 @@ impl Freshened {
 /// those that must not change, and freshness is reckoned anew. The body never changes.
 pub fn freshen(
     facts: &Facts,
-    stored: &HeaderMap,
-    not_modified: &HeaderMap,
+    stored: &Fields,
+    not_modified: &Fields,
     exchange: Exchange,
     policy: &Policy,
 ) -> Freshened {
@@ -224,7 +225,7 @@ pub fn freshen(
     let mut aged = merged.clone();
     aged.remove(header::AGE);
     for age in not_modified.get_all(header::AGE) {
-        aged.append(header::AGE, age.clone());
+        aged.append(header::AGE, age);
     }
     let lifetime = freshness::lifetime(facts.status, &aged, &governing, exchange, policy);
     let mut new = storability::facts(facts.status, &aged, &governing, lifetime, exchange, policy);
@@ -247,7 +248,7 @@ pub fn freshen(
 }
 
 /// Why a stored response must go because of what a 304 made of its fields.
-fn evicts(governing: &targeted::Governing, stored: &HeaderMap, merged: &HeaderMap) -> Option<NotStored> {
+fn evicts(governing: &targeted::Governing, stored: &Fields, merged: &Fields) -> Option<NotStored> {
     if governing.directives.no_store && !governing.directives.must_understand {
         return Some(NotStored::NoStore);
     }
@@ -277,10 +278,10 @@ pub enum HeadEffect {
 /// Judges the effect of a HEAD's response. `stored_length` is the length of the stored body, if it is whole.
 pub fn head_effect(
     facts: &Facts,
-    stored: &HeaderMap,
+    stored: &Fields,
     stored_length: Option<u64>,
     status: StatusCode,
-    head: &HeaderMap,
+    head: &Fields,
 ) -> HeadEffect {
     match (status.as_u16(), facts.status.as_u16()) {
         // "makes an inbound HEAD request for a target URI and receives a 200 (OK) response"

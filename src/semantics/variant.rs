@@ -1,6 +1,7 @@
 //! `Vary` (RFC 9111 §4.1): which stored responses a request's fields select.
 
-use http::{HeaderMap, HeaderName, header};
+use crate::message::Fields;
+use http::{HeaderName, header};
 
 use crate::clock::Moment;
 
@@ -27,7 +28,7 @@ pub struct InvalidVary;
 
 impl Vary {
     /// Reads the `Vary` lines of a response.
-    pub fn read(headers: &HeaderMap) -> Result<Vary, InvalidVary> {
+    pub fn read(headers: &Fields) -> Result<Vary, InvalidVary> {
         let mut names = Vec::new();
         for line in headers.get_all(header::VARY) {
             for member in lists::members(line.as_bytes()) {
@@ -86,7 +87,7 @@ pub enum Match {
 
 impl Selecting {
     /// Takes down the selecting fields of `request`, and what `response` is in.
-    pub fn read(vary: &Vary, request: &HeaderMap, response: &HeaderMap) -> Selecting {
+    pub fn read(vary: &Vary, request: &Fields, response: &Fields) -> Selecting {
         let mut block = Buffer::new();
         for name in vary.names() {
             write_record(name.as_str(), request, &mut block);
@@ -99,7 +100,7 @@ impl Selecting {
     /// How the response that was stored with these values fits `request`; `None` where it does not.
     ///
     /// Does not allocate for requests of ordinary size.
-    pub fn matches(&self, request: &HeaderMap) -> Option<Match> {
+    pub fn matches(&self, request: &Fields) -> Option<Match> {
         if self.0.is_empty() {
             return Some(Match::NoVary);
         }
@@ -140,8 +141,8 @@ impl Selecting {
 
     /// Request fields that select this response again, to validate it without a client's request at hand
     /// (RFC 9111 §4.3.1: "copying the […] request header fields identified by the Vary header field").
-    pub fn to_request_fields(&self) -> HeaderMap {
-        let mut fields = HeaderMap::new();
+    pub fn to_request_fields(&self) -> Fields {
+        let mut fields = Fields::new();
         for (name, value) in self.entries() {
             if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), value)
                 && let Ok(value) = http::HeaderValue::from_bytes(value)
@@ -153,7 +154,7 @@ impl Selecting {
     }
 }
 
-fn write_record(name: &str, request: &HeaderMap, into: &mut Buffer) {
+fn write_record(name: &str, request: &Fields, into: &mut Buffer) {
     into.extend_from_slice(name.as_bytes());
     into.push(0);
     let mark = into.len();
@@ -165,13 +166,13 @@ fn write_record(name: &str, request: &HeaderMap, into: &mut Buffer) {
 }
 
 /// What a response is in, by the field that negotiates it: its one language, or its one coding.
-fn negotiated_content(name: &HeaderName, response: &HeaderMap) -> Vec<u8> {
+fn negotiated_content(name: &HeaderName, response: &Fields) -> Vec<u8> {
     let (field, default): (_, &[u8]) = match *name {
         header::ACCEPT_LANGUAGE => (header::CONTENT_LANGUAGE, b""),
         header::ACCEPT_ENCODING => (header::CONTENT_ENCODING, b"identity"),
         _ => return Vec::new(),
     };
-    let mut members = response.get_all(field).iter().flat_map(|line| lists::members(line.as_bytes()));
+    let mut members = response.get_all(field).flat_map(|line| lists::members(line.as_bytes()));
     match (members.next(), members.next()) {
         (None, _) => default.to_vec(),
         (Some(one), None) => one.to_ascii_lowercase(),
@@ -196,7 +197,7 @@ pub struct Candidate<'a> {
 /// omit the Vary header field from their default response"; of equals, §4: "a cache MUST use the most recent
 /// one (as determined by the Date header field)".
 pub fn choose<'a>(
-    request: &HeaderMap,
+    request: &Fields,
     candidates: impl IntoIterator<Item = Candidate<'a>>,
 ) -> Option<(usize, Match)> {
     candidates

@@ -87,10 +87,11 @@ impl Equivalents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderMap, HeaderValue};
+    use crate::message::Fields;
+    use http::HeaderValue;
 
     fn says(text: &'static str) -> NoVarySearch {
-        let mut fields = HeaderMap::new();
+        let mut fields = Fields::new();
         fields.insert("no-vary-search", HeaderValue::from_static(text));
         NoVarySearch::read(&fields).unwrap()
     }

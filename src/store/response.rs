@@ -5,14 +5,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::StatusCode;
 
 use super::body::{StoredBody, rounded};
 use super::ledger::{Asked, Ledger, Review, Sequence, Standing, Subject};
 use super::packed::{self, Template, Templates};
 use super::tags::{TagDigest, TagSettings};
 use crate::clock::Moment;
-use crate::message::lines_of;
+use crate::message::{Fields, lines_of};
 use crate::semantics::Facts;
 use crate::semantics::variant::Selecting;
 
@@ -238,15 +238,9 @@ impl StoredResponse {
         self.rare.as_ref()?.range.as_deref()
     }
 
-    /// All stored fields as a map, the hidden ones included: for validation and inspection, not for hits.
-    pub fn fields(&self) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in lines_of(&self.lines(0)).chain(lines_of(self.hidden())) {
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-                map.append(name, value);
-            }
-        }
-        map
+    /// All stored fields, the hidden ones included: for validation and inspection, not for hits.
+    pub fn fields(&self) -> Fields {
+        Fields::of_lines(lines_of(&self.lines(0)).chain(lines_of(self.hidden())))
     }
 
     /// What this takes of `cache.memory`, in bytes: body, fields, tags, index and rounding.

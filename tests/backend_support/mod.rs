@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use http_body_util::BodyExt;
 use larder::backend::{
     Backend, BackendSettings, Closed, EndpointAddress, EndpointState, Observer, OriginRequest,
 };
 use larder::clock::{Clock, Moment};
-use larder::message::{Body, BodyError, InterimSender, Length};
+use larder::message::{Body, BodyError, Fields, InterimSender, Length};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
@@ -131,7 +131,7 @@ pub fn get(target: &'static str) -> OriginRequest {
 }
 
 pub fn request(method: Method, target: &'static str, body: Body, length: Length) -> OriginRequest {
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     headers.insert("host", HeaderValue::from_static("example.com"));
     OriginRequest {
         method,

@@ -1,6 +1,6 @@
 //! Which fields are forwarded and stored (RFC 9110 §7.6.1, RFC 9111 §3.1).
 
-use http::{HeaderName, header};
+use http::{HeaderName, HeaderValue, header};
 use larder::semantics::fields::{ensure_date, stored, strip_connection};
 
 use crate::support::{START, fields_of};
@@ -29,7 +29,7 @@ fn fields_about_the_connection_are_removed_and_those_it_names() {
 fn connection_cannot_take_away_framing_host_or_cache_control() {
     let kept = [("content-length", "5"), ("host", "a"), ("cache-control", "no-store")];
     let mut headers = fields_of(&kept);
-    headers.append("connection", "content-length, Host, CACHE-CONTROL, (bad".parse().unwrap());
+    headers.append("connection", HeaderValue::from_static("content-length, Host, CACHE-CONTROL, (bad"));
     strip_connection(&mut headers);
     assert_eq!(headers, fields_of(&kept));
 }
@@ -59,7 +59,7 @@ fn all_received_fields_are_stored_but_those_for_the_proxy_the_connection_and_age
         "upgrade",
         "age",
     ] {
-        response.append(HeaderName::from_static(name), "x".parse().unwrap());
+        response.append(HeaderName::from_static(name), HeaderValue::from_static("x"));
     }
     assert_eq!(stored(&response, &[]), fields_of(&kept));
     let omitted = [header::SET_COOKIE, HeaderName::from_static("x-test")];
@@ -73,9 +73,9 @@ fn a_response_without_date_gets_the_time_it_was_received() {
     let date = |fields: &[(&str, &str)]| {
         let mut headers = fields_of(fields);
         ensure_date(&mut headers, START);
-        headers.get_all("date").iter().cloned().collect::<Vec<_>>()
+        headers.get_all("date").map(|date| date.as_bytes().to_vec()).collect::<Vec<_>>()
     };
-    let now = fields_of(&[("date", "@0")])["date"].clone();
+    let now = fields_of(&[("date", "@0")]).get("date").unwrap().as_bytes().to_vec();
     assert_eq!(date(&[]), std::slice::from_ref(&now));
     assert_eq!(date(&[("date", "foo")]), std::slice::from_ref(&now));
     assert_ne!(date(&[("date", "@-60")]), [now]);

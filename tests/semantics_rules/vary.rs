@@ -1,5 +1,6 @@
 //! `Vary` (RFC 9111 §4.1).
 
+use larder::message::Fields;
 use larder::semantics::variant::{Candidate, Match, Selecting, Vary, choose, replaces};
 use proptest::prelude::*;
 
@@ -187,9 +188,9 @@ proptest! {
         let response = fields_of(&[("vary", "foo, bar, cookie, accept-language, accept-encoding")]);
         let stored = Selecting::read(&Vary::read(&response).unwrap(), &first, &response);
         // Written down apart from the code: unknown fields compare by their members.
-        let members = |headers: &http::HeaderMap, name: &str, separator: char| -> Option<Vec<String>> {
+        let members = |headers: &Fields, name: &str, separator: char| -> Option<Vec<String>> {
             headers.contains_key(name).then(|| {
-                headers.get_all(name).iter().map(|v| v.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+                headers.get_all(name).map(|v| v.to_str().unwrap().to_owned()).collect::<Vec<_>>()
                     .join(if separator == ';' { "; " } else { "," })
                     .split(separator).map(|member| member.trim().to_owned()).collect()
             })

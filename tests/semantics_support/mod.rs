@@ -6,10 +6,11 @@
 // Each test file uses a part; a test says what cannot fail with unwrap.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+use larder::message::{Fields, Value};
 use std::collections::HashMap;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use larder::clock::Moment;
 use larder::semantics::conditional::{self, RangeVerdict, Validators, Verdict};
 use larder::semantics::freshness::Exchange;
@@ -28,9 +29,14 @@ use larder::semantics::{
 /// A time to start from: a whole second in 2026.
 pub const START: Moment = Moment::from_unix_secs(1_785_000_000);
 
+/// The value of a field that is there.
+pub fn text<'a>(fields: &'a Fields, name: &str) -> &'a str {
+    fields.get(name).unwrap_or_else(|| panic!("no {name}")).to_str().unwrap()
+}
+
 /// Fields from pairs; a date may be written as `@+60`, seconds from [`START`].
-pub fn fields_of(pairs: &[(&str, &str)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+pub fn fields_of(pairs: &[(&str, &str)]) -> Fields {
+    let mut headers = Fields::new();
     for (name, value) in pairs {
         let value = match value.strip_prefix('@') {
             Some(offset) => date(offset.parse().unwrap()),
@@ -95,7 +101,7 @@ pub struct Request {
     pub method: Method,
     /// Absolute and in normal form.
     pub uri: String,
-    pub headers: HeaderMap,
+    pub headers: Fields,
 }
 
 impl Request {
@@ -107,7 +113,7 @@ impl Request {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Response {
     pub status: StatusCode,
-    pub headers: HeaderMap,
+    pub headers: Fields,
     pub body: Vec<u8>,
 }
 
@@ -125,21 +131,21 @@ pub enum Handled {
 pub struct Entry {
     pub facts: Facts,
     pub selecting: Selecting,
-    pub fields: HeaderMap,
+    pub fields: Fields,
     pub body: Vec<u8>,
     pub span: Option<Span>,
 }
 
 impl Entry {
     fn validators(&self) -> Validators<'_> {
-        let tag = self.fields.get(header::ETAG).map(HeaderValue::as_bytes);
+        let tag = self.fields.get(header::ETAG).map(Value::as_bytes);
         Validators::stored(&self.facts, tag)
     }
 
     fn stored(&self) -> Stored<'_> {
         Stored {
-            entity_tag: self.fields.get(header::ETAG).map(HeaderValue::as_bytes),
-            last_modified: self.fields.get(header::LAST_MODIFIED).map(HeaderValue::as_bytes),
+            entity_tag: self.fields.get(header::ETAG).map(Value::as_bytes),
+            last_modified: self.fields.get(header::LAST_MODIFIED).map(Value::as_bytes),
             date: self.facts.date,
             partial: self.span.is_some(),
         }
@@ -317,7 +323,7 @@ impl Cache {
         request: &Request,
         facts: &RequestFacts,
         place: usize,
-        not_modified: &HeaderMap,
+        not_modified: &Fields,
         now: Moment,
     ) -> (Response, Handled) {
         let entries = self.entries.get_mut(&request.uri).unwrap();
@@ -346,7 +352,7 @@ impl Cache {
         origin: &mut Origin<'_>,
     ) -> (Response, Handled) {
         let entry = self.entries[&request.uri][place].clone();
-        let tag = entry.fields.get(header::ETAG).map(HeaderValue::as_bytes);
+        let tag = entry.fields.get(header::ETAG).map(Value::as_bytes);
         let completion = entry.span.and_then(|span| partial::completion(&span, tag));
         let Some(completion) = completion.filter(|_| !facts.range) else {
             return self.forward(request, facts, now, origin, Forward::Partial);
@@ -365,7 +371,7 @@ impl Cache {
             Some((body, whole)) => {
                 let mut headers = fields::updated(&entry.fields, &response.headers, &[]);
                 headers.remove(header::CONTENT_RANGE);
-                headers.insert(header::CONTENT_LENGTH, whole.end.into());
+                headers.insert_number(header::CONTENT_LENGTH, whole.end);
                 let whole = Response { status: StatusCode::OK, headers, body };
                 self.take_in(request, facts, &whole, now);
                 (delivered(whole, now), Handled::Forwarded(Forward::Partial))
@@ -401,16 +407,9 @@ fn respond(
     let validators = entry.validators();
     let verdict = conditional::evaluate(facts, &request.headers, &entry.facts, &validators, now);
     let mut headers = entry.fields.clone();
-    headers.insert(header::AGE, age_secs.into());
+    headers.insert_number(header::AGE, age_secs.into());
     if verdict == Verdict::NotModified {
-        let left: Vec<_> = headers
-            .keys()
-            .filter(|n| !conditional::is_in_not_modified(n.as_str().as_bytes()))
-            .cloned()
-            .collect();
-        for name in left.iter().filter(|name| **name != header::AGE) {
-            headers.remove(name);
-        }
+        headers.retain(|name| conditional::is_in_not_modified(name.as_bytes()) || name.as_bytes() == b"age");
         return Some(Response { status: StatusCode::NOT_MODIFIED, headers, body: Vec::new() });
     }
     let held = entry.span.unwrap_or(Span {
@@ -423,13 +422,13 @@ fn respond(
         && matches!(entry.facts.status.as_u16(), 200 | 206)
         && conditional::evaluate_if_range(facts, &request.headers, &entry.facts, &validators, now)
             == RangeVerdict::Apply;
-    let no_range = HeaderMap::new();
+    let no_range = Fields::new();
     let asked = if ranged { &request.headers } else { &no_range };
     let selection = range::select_in(asked, held, policy.ranges);
     Some(shaped(entry, headers, selection, held)?.without_body_for(&request.method))
 }
 
-fn shaped(entry: &Entry, mut headers: HeaderMap, selection: Selection, held: Span) -> Option<Response> {
+fn shaped(entry: &Entry, mut headers: Fields, selection: Selection, held: Span) -> Option<Response> {
     let slice = |part: &Part| {
         entry.body[(part.start - held.start) as usize..(part.end - held.start) as usize].to_vec()
     };
@@ -442,10 +441,10 @@ fn shaped(entry: &Entry, mut headers: HeaderMap, selection: Selection, held: Spa
             (StatusCode::PARTIAL_CONTENT, slice(&part))
         }
         Selection::Multiple(parts) => {
-            let content_type = headers.get(header::CONTENT_TYPE).cloned();
+            let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes().to_vec());
             let multipart = Multipart {
                 boundary: "b0undary",
-                content_type: content_type.as_ref().map(HeaderValue::as_bytes),
+                content_type: content_type.as_deref(),
                 complete: held.complete,
             };
             let mut body = Vec::new();
@@ -468,7 +467,7 @@ fn shaped(entry: &Entry, mut headers: HeaderMap, selection: Selection, held: Spa
     };
     let whole = status == StatusCode::OK || !headers.contains_key(header::CONTENT_RANGE);
     if !(whole && headers.contains_key(header::CONTENT_LENGTH)) || status == StatusCode::PARTIAL_CONTENT {
-        headers.insert(header::CONTENT_LENGTH, body.len().into());
+        headers.insert_number(header::CONTENT_LENGTH, body.len() as u64);
     }
     Some(Response { status, headers, body })
 }
@@ -490,5 +489,5 @@ fn delivered(mut response: Response, now: Moment) -> Response {
 
 fn gateway_timeout() -> (Response, Handled) {
     let status = StatusCode::GATEWAY_TIMEOUT;
-    (Response { status, headers: HeaderMap::new(), body: Vec::new() }, Handled::Failed)
+    (Response { status, headers: Fields::new(), body: Vec::new() }, Handled::Failed)
 }

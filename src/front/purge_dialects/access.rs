@@ -1,8 +1,9 @@
 //! Who may purge on the public listener: nobody, unless the configuration says so.
 
+use crate::message::Fields;
 use std::fmt;
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderName, header};
 use ipnet::IpNet;
 use subtle::{Choice, ConstantTimeEq};
 
@@ -69,7 +70,7 @@ impl PurgeAccess {
     }
 
     /// What the request shows as tokens. Most purges show none.
-    fn shown_tokens<'a>(&'a self, headers: &'a HeaderMap) -> Vec<&'a [u8]> {
+    fn shown_tokens<'a>(&'a self, headers: &'a Fields) -> Vec<&'a [u8]> {
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
             let (scheme, token) = value.as_bytes().split_at_checked(7)?;
             scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())

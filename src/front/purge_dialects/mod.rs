@@ -24,9 +24,10 @@
 mod access;
 mod patterns;
 
+use crate::message::Fields;
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 
 use crate::store::expression::{Expression, ExpressionError, ExpressionLimits, Quoted};
 use crate::store::ledger::{Mode, Purge, Sequence, What};
@@ -43,7 +44,7 @@ pub struct PurgeRequest<'a> {
     pub host: &'a str,
     /// Path and query, as sent.
     pub target: &'a str,
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// The other end of the connection; `None` for a Unix socket.
     pub peer: Option<IpAddr>,
 }

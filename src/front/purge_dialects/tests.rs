@@ -1,5 +1,6 @@
 //! The purge requests of real clients, as they put them on the wire.
 
+use crate::message::Fields;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
@@ -16,13 +17,13 @@ fn recognise_head(head: &str, access: &PurgeAccess, peer: Option<IpAddr>) -> Rec
     let mut first = lines.next().unwrap().split(' ');
     let method = Method::from_bytes(first.next().unwrap().as_bytes()).unwrap();
     let target = first.next().unwrap();
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     for line in lines {
         let (name, value) = line.split_once(':').unwrap();
         let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
         headers.append(name, http::HeaderValue::from_bytes(value.trim().as_bytes()).unwrap());
     }
-    let host = headers["host"].to_str().unwrap().to_owned();
+    let host = headers.get("host").unwrap().to_str().unwrap().to_owned();
     let request = PurgeRequest { method: &method, host: &host, target, headers: &headers, peer };
     recognise(&request, access, &ExpressionLimits::default())
 }

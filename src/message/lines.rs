@@ -1,0 +1,71 @@
+//! Serialised field lines.
+
+use bytes::Bytes;
+
+use super::Fields;
+
+/// Serialised field lines, each `name: value\r\n`: ready to be written to an HTTP/1.1 connection.
+///
+/// `shared` is a stored response's block, written as it is; `own` holds what was added for this response.
+#[derive(Clone, Debug, Default)]
+pub struct FieldLines {
+    pub shared: Bytes,
+    pub own: Vec<u8>,
+}
+
+impl FieldLines {
+    /// No lines.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The lines of these fields, in their order.
+    pub fn of(fields: &Fields) -> Self {
+        let mut lines = FieldLines::new();
+        lines.own.reserve_exact(fields.bytes() + 4 * fields.len());
+        for (name, value) in fields {
+            lines.push(name.as_bytes(), value.as_bytes());
+        }
+        lines
+    }
+
+    /// Adds one line. `name` and `value` must be a valid field name and value: they are not checked.
+    pub fn push(&mut self, name: impl AsRef<[u8]>, value: &[u8]) {
+        self.own.extend_from_slice(name.as_ref());
+        self.own.extend_from_slice(b": ");
+        self.own.extend_from_slice(value);
+        self.own.extend_from_slice(b"\r\n");
+    }
+
+    /// All lines as name and value, the shared ones first.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        lines_of(&self.shared).chain(lines_of(&self.own))
+    }
+}
+
+/// The lines of a serialised block as name and value.
+pub fn lines_of(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = block;
+    std::iter::from_fn(move || {
+        let colon = memchr::memchr(b':', rest)?;
+        let end = memchr::memchr(b'\r', rest)?;
+        let (name, value) = (&rest[..colon], &rest[(colon + 2).min(end)..end]);
+        rest = rest.get(end + 2..).unwrap_or_default();
+        Some((name, value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn field_lines_read_back_as_written() {
+        let mut lines = FieldLines::new();
+        lines.push("a", b"1");
+        lines.push("b", b"");
+        lines.push("c", b"x: y");
+        let read: Vec<_> = lines.iter().collect();
+        assert_eq!(read, [(&b"a"[..], &b"1"[..]), (b"b", b""), (b"c", b"x: y")]);
+    }
+}

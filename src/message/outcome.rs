@@ -1,0 +1,101 @@
+//! What became of a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Version};
+
+use super::Peer;
+use crate::clock::Moment;
+
+/// What became of a request: what the access log, the metrics and `Cache-Status` tell.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// A number unique in this process, shown to clients on error pages and in the log.
+    pub request_id: RequestId,
+    pub result: CacheResult,
+    /// The named reason behind the result, such as `no-store` or `uri-miss`; from the verdicts' own names.
+    pub detail: &'static str,
+    /// Which backend was asked, if any was.
+    pub backend: Option<Arc<str>>,
+    pub method: Method,
+    /// Host in normal form; empty where the request had none that was valid.
+    pub host: Box<str>,
+    /// Path and query as asked for.
+    pub target: Bytes,
+    pub version: Version,
+    pub peer: Peer,
+    pub received: Moment,
+    /// From the request being sent to the origin until its head came.
+    pub origin_wait: Option<Duration>,
+    /// The failure that the response tells of, in words for the operator.
+    pub error: Option<String>,
+}
+
+/// The one-word answer to "was it a hit?": the label of the request metrics and the access log's `cache`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CacheResult {
+    /// Served from memory, fresh.
+    Hit,
+    /// Served from memory, stale, as the rules for stale responses allow.
+    Stale,
+    /// Served from memory after the origin confirmed it (304).
+    Revalidated,
+    /// Fetched from the origin for this request.
+    Miss,
+    /// Waited for, and shared, a fetch that another request had begun.
+    Collapsed,
+    /// Handed to the origin without looking into the cache.
+    Pass,
+    /// Answered by Larder itself: purge, `only-if-cached`, OPTIONS * …
+    Synthetic,
+    /// The request was refused: malformed, too large, too slow, not allowed.
+    Refused,
+    /// The origin failed and there was nothing to serve instead.
+    Failed,
+    /// A protocol switch that was tunnelled.
+    Tunnel,
+}
+
+impl CacheResult {
+    /// All results, for metrics that are declared once.
+    pub const ALL: [CacheResult; 10] = [
+        CacheResult::Hit,
+        CacheResult::Stale,
+        CacheResult::Revalidated,
+        CacheResult::Miss,
+        CacheResult::Collapsed,
+        CacheResult::Pass,
+        CacheResult::Synthetic,
+        CacheResult::Refused,
+        CacheResult::Failed,
+        CacheResult::Tunnel,
+    ];
+
+    /// The word used in logs and metric labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CacheResult::Hit => "hit",
+            CacheResult::Stale => "stale",
+            CacheResult::Revalidated => "revalidated",
+            CacheResult::Miss => "miss",
+            CacheResult::Collapsed => "collapsed",
+            CacheResult::Pass => "pass",
+            CacheResult::Synthetic => "synthetic",
+            CacheResult::Refused => "refused",
+            CacheResult::Failed => "failed",
+            CacheResult::Tunnel => "tunnel",
+        }
+    }
+}
+
+/// Ties what a client was shown to what the log says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(pub u64);
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
