@@ -161,7 +161,9 @@ impl Desk {
                 }
             });
         }
-        whats.extend(request.hosts.iter().map(|host| What::Host(normal_host(host.trim().as_bytes()))));
+        whats.extend(
+            request.hosts.iter().map(|host| What::Host((&*normal_host(host.trim().as_bytes())).into())),
+        );
         if let Some(expression) = &request.expression {
             let limits = &self.parts.pipeline.purging.limits;
             let expression =

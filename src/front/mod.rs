@@ -9,11 +9,13 @@ pub mod purge_dialects;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
 use http::header::HOST;
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use crate::message::{Peer, Request};
 use crate::semantics::key::normal_path_and_query;
@@ -23,7 +25,7 @@ use crate::semantics::key::normal_path_and_query;
 pub struct Admitted {
     pub request: Request,
     /// Host in lower case without the default port; empty where an HTTP/1.0 client sent none.
-    pub host: Box<str>,
+    pub host: Arc<str>,
     /// Path and query in normal form: routes, keys and the origin all see this one spelling. Were the origin
     /// asked for another one than the key is made of, a client could choose what others get under that key.
     pub target: Bytes,
@@ -66,7 +68,7 @@ pub fn admit(request: Request) -> Admission {
     let (authority, target) = split_target(&request.target);
     let host = match authority {
         Some(authority) => normal_host(&authority),
-        None => request.headers.get(HOST).map(|host| normal_host(host.as_bytes())).unwrap_or_default(),
+        None => normal_host(request.headers.get(HOST).map(|host| host.as_bytes()).unwrap_or_default()),
     };
     let target = match normal_path_and_query(&target) {
         Cow::Borrowed(_) => target,
@@ -96,17 +98,15 @@ fn split_target(target: &Bytes) -> (Option<Bytes>, Bytes) {
 }
 
 /// Lower case, without the default port (RFC 9110 §4.2.3) and without a final dot.
-pub fn normal_host(host: &[u8]) -> Box<str> {
-    let mut host = String::from_utf8_lossy(host).to_ascii_lowercase();
-    if let Some(bare) = host.strip_suffix(":80") {
-        host.truncate(bare.len());
-    } else if host.ends_with(':') {
-        host.pop();
+pub fn normal_host(host: &[u8]) -> Arc<str> {
+    let mut normal: SmallVec<[u8; 64]> = SmallVec::from_slice(host);
+    normal.make_ascii_lowercase();
+    let bare = normal.strip_suffix(b":80").or(normal.strip_suffix(b":")).unwrap_or(&normal);
+    let bare = bare.strip_suffix(b".").unwrap_or(bare);
+    match str::from_utf8(bare) {
+        Ok(host) => host.into(),
+        Err(_) => String::from_utf8_lossy(bare).into(),
     }
-    if host.ends_with('.') {
-        host.pop();
-    }
-    host.into_boxed_str()
 }
 
 /// Which proxies before Larder are believed about the client's address and scheme.

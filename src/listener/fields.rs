@@ -1,7 +1,6 @@
 //! Field lines: found in the buffer as they arrive, each byte looked at once, and parsed when all are there.
 
 use crate::message::Fields;
-use smallvec::SmallVec;
 
 /// Finds the end of a block of field lines. Remembers how far it came: a block that arrives byte by byte
 /// costs as much as one that arrives whole.
@@ -99,11 +98,20 @@ pub(super) enum FieldFault {
     Value,
 }
 
+/// A browser sends some fifteen.
+const FEW_LINES: usize = 20;
+
 /// Parses a whole block that [`LineScan`] found, its empty line included.
 pub(super) fn parse_fields(block: &[u8], lines: usize) -> Result<Fields, FieldFault> {
-    // The number is known, so that only so many slots are initialised: a hundred would be 3 KiB each time.
-    let mut slots: SmallVec<[httparse::Header<'_>; 24]> = smallvec::smallvec![httparse::EMPTY_HEADER; lines];
-    let parsed = match httparse::parse_headers(block, &mut slots) {
+    // As many slots as there are lines, without an allocation for the usual head.
+    let (mut few, mut many) = ([httparse::EMPTY_HEADER; FEW_LINES], Vec::new());
+    let slots = if lines <= FEW_LINES {
+        &mut few[..lines]
+    } else {
+        many.resize(lines, httparse::EMPTY_HEADER);
+        &mut many[..]
+    };
+    let parsed = match httparse::parse_headers(block, slots) {
         Ok(httparse::Status::Complete((_, parsed))) => parsed,
         Err(httparse::Error::HeaderValue) => return Err(FieldFault::Value),
         Ok(httparse::Status::Partial) | Err(_) => return Err(FieldFault::Name),

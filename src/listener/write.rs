@@ -71,7 +71,8 @@ pub(super) fn write_head(
     write_status_line(out, response.status);
     out.extend_from_slice(&fields.shared);
     out.extend_from_slice(&fields.own);
-    if !has_date(&fields.shared) && !has_date(&fields.own) && !response.status.is_informational() {
+    let is_dated = fields.is_dated || has_date(&fields.shared) || has_date(&fields.own);
+    if !is_dated && !response.status.is_informational() {
         write_date(out, now());
     }
     match (delimiter, response.length) {

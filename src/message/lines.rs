@@ -11,6 +11,8 @@ use super::Fields;
 pub struct FieldLines {
     pub shared: Bytes,
     pub own: Vec<u8>,
+    /// `Date` is known to be among them: nobody has to look. Stored lines always have it.
+    pub is_dated: bool,
 }
 
 impl FieldLines {

@@ -21,7 +21,7 @@ pub struct Outcome {
     pub backend: Option<Arc<str>>,
     pub method: Method,
     /// Host in normal form; empty where the request had none that was valid.
-    pub host: Box<str>,
+    pub host: Arc<str>,
     /// Path and query as asked for.
     pub target: Bytes,
     pub version: Version,

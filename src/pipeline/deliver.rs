@@ -460,10 +460,14 @@ impl Pipeline {
     /// The stored lines, and those that are written for each response.
     fn fields(&self, answer: &mut Answer<'_>, status: &CacheStatus) -> FieldLines {
         let mut fields = match &mut answer.lines {
-            Lines::Shared(lines) => {
-                FieldLines { shared: lines.clone(), own: Vec::with_capacity(OWN_FIELDS_BYTES) }
+            Lines::Shared(lines) => FieldLines {
+                shared: lines.clone(),
+                own: Vec::with_capacity(OWN_FIELDS_BYTES),
+                is_dated: true,
+            },
+            Lines::Written(lines) => {
+                FieldLines { shared: Bytes::new(), own: std::mem::take(lines), is_dated: true }
             }
-            Lines::Written(lines) => FieldLines { shared: Bytes::new(), own: std::mem::take(lines) },
         };
         self.add_own_fields(answer, status, &mut fields);
         fields

@@ -18,7 +18,6 @@ use crate::front::Admitted;
 use crate::front::outbound::Identity;
 use crate::front::page::{page, plain};
 use crate::message::{BodyError, CacheResult, Fields, Length, Outcome, Request, RequestId, Response, Value};
-use crate::policy::QueryRule;
 use crate::semantics::RequestFacts;
 use crate::semantics::facts::Facts;
 use crate::semantics::reuse::{self, Reuse, Unusable};
@@ -80,12 +79,12 @@ impl Pipeline {
         let request = &admitted.request;
         let facts = RequestFacts::read(&request.method, &request.headers);
         let routing = self.routing.load();
-        let plan = routing.select(&admitted.host, admitted.path(), &request.method).clone();
+        let plan = routing.plan_for(&admitted).clone();
         let target = match plan.query.target(&admitted.target) {
             Cow::Borrowed(same) => admitted.target.slice(..same.len()),
             Cow::Owned(other) => Bytes::from(other),
         };
-        let key = Key(self.keys.key(&admitted.host, &target, &QueryRule::default()));
+        let key = Key(self.keys.key_of_normal(&admitted.host, &target));
         Journey {
             admitted,
             facts,
@@ -126,7 +125,7 @@ impl Pipeline {
     /// `OPTIONS *` and its like: about this server, and there is little to say.
     pub(super) fn answer_for_server(&self, request: Request, id: RequestId) -> Response {
         let is_options = request.method == Method::OPTIONS;
-        let outcome = outcome_of(&request, id, CacheResult::Synthetic, "server", "");
+        let outcome = outcome_of(&request, id, CacheResult::Synthetic, "server", &Arc::default());
         let mut response = match is_options {
             true => plain(StatusCode::NO_CONTENT, "", Bytes::new(), outcome),
             false => {
@@ -142,14 +141,12 @@ impl Pipeline {
 
     /// `CONNECT` is for forward proxies.
     pub(super) fn refuse_connect(&self, request: Request, id: RequestId) -> Response {
-        let outcome = outcome_of(&request, id, CacheResult::Refused, "connect", "");
+        let outcome = outcome_of(&request, id, CacheResult::Refused, "connect", &Arc::default());
         let mut response =
             page(StatusCode::NOT_IMPLEMENTED, "This server opens no tunnels to other hosts.", outcome);
         let status = CacheStatus { detail: Some("connect".into()), ..CacheStatus::default() };
         self.add_cache_status(&mut response.fields, &status);
         response.close = true;
-        let status = CacheStatus { detail: Some("connect".into()), ..CacheStatus::default() };
-        self.add_cache_status(&mut response.fields, &status);
         response
     }
 
@@ -214,7 +211,7 @@ impl Journey {
             key: self.key.0,
             url: self.url.map(Box::new),
             page,
-            host: self.admitted.host.clone(),
+            host: (&*self.admitted.host).into(),
             target: self.target[..].into(),
         }
     }
@@ -360,7 +357,7 @@ fn outcome_of(
     id: RequestId,
     result: CacheResult,
     detail: &'static str,
-    host: &str,
+    host: &Arc<str>,
 ) -> Box<Outcome> {
     Box::new(Outcome {
         request_id: id,
@@ -368,7 +365,7 @@ fn outcome_of(
         detail,
         backend: None,
         method: request.method.clone(),
-        host: host.into(),
+        host: host.clone(),
         target: request.target.clone(),
         version: request.version,
         peer: request.peer.clone(),

@@ -20,6 +20,12 @@ impl KeyMaker {
         self.digest(host, &rule.target(target))
     }
 
+    /// The key of a URL as a request asks for it once it is admitted: host and target are in normal form, and
+    /// the rule of its route has been applied.
+    pub fn key_of_normal(&self, host: &str, target: &[u8]) -> u128 {
+        Target { scheme: "http", authority: host, path_and_query: target }.key_of_normal(self.secret).0
+    }
+
     /// The digest of a URL without its query.
     pub fn page(&self, host: &str, target: &[u8]) -> u128 {
         let end = memchr::memchr(b'?', target).unwrap_or(target.len());

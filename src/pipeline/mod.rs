@@ -305,7 +305,7 @@ impl Pipeline {
             detail: reason,
             backend: None,
             method: http::Method::GET,
-            host: Box::default(),
+            host: Arc::default(),
             target: Bytes::new(),
             version: http::Version::HTTP_11,
             peer: peer.clone(),

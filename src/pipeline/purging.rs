@@ -79,8 +79,11 @@ impl Pipeline {
     /// The answer to a purge request; `None` if it is none.
     pub(super) fn answer_purge(&self, journey: &Journey) -> Option<Response> {
         let request = &journey.admitted.request;
+        if !purge_dialects::is_purge(&request.method) {
+            return None;
+        }
         let Ok(target) = str::from_utf8(&journey.admitted.target) else {
-            return self.refuse_target(journey);
+            return Some(self.refuse_target(journey));
         };
         let asked = PurgeRequest {
             method: &request.method,
@@ -107,13 +110,11 @@ impl Pipeline {
     }
 
     /// A URL that is not text names nothing that could be purged by its name.
-    fn refuse_target(&self, journey: &Journey) -> Option<Response> {
+    fn refuse_target(&self, journey: &Journey) -> Response {
         const REASON: &str = "purge-not-text";
-        purge_dialects::is_purge(&journey.admitted.request.method).then(|| {
-            self.note_refusal(journey, REASON);
-            let answer = Refusal::NotText("the target").answer();
-            self.say(journey, answer, CacheResult::Refused, REASON)
-        })
+        self.note_refusal(journey, REASON);
+        let answer = Refusal::NotText("the target").answer();
+        self.say(journey, answer, CacheResult::Refused, REASON)
     }
 
     fn note_refusal(&self, journey: &Journey, reason: &'static str) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::backend::Backend;
+use crate::front::Admitted;
 use crate::policy::{QueryRule, Routes};
 use crate::semantics::Policy;
 
@@ -35,6 +36,14 @@ impl Routing {
     pub fn select(&self, host: &str, path: &str, method: &Method) -> &Arc<RoutePlan> {
         let number = self.routes.select(host, path, method).number;
         self.plans.get(number).unwrap_or(&self.plans[0])
+    }
+
+    /// The plan for a request in normal form.
+    pub fn plan_for(&self, admitted: &Admitted) -> &Arc<RoutePlan> {
+        match &self.plans[..] {
+            [only] => only,
+            _ => self.select(&admitted.host, admitted.path(), &admitted.request.method),
+        }
     }
 
     /// All plans.

@@ -80,20 +80,20 @@ impl RequestFacts {
         let mut facts = RequestFacts { method: CacheMethod::of(method), ..RequestFacts::default() };
         let (mut cache_control, mut pragma) = (false, false);
         for (name, value) in headers {
-            match name.as_str() {
-                "cache-control" => {
+            match name.as_bytes() {
+                b"cache-control" => {
                     cache_control = true;
                     facts.stated.add_line(value.as_bytes());
                 }
-                "pragma" => pragma |= says_no_cache(value.as_bytes()),
-                "authorization" => facts.authorization = true,
-                "cookie" => facts.cookie = true,
-                "range" => facts.range = true,
-                "if-range" => facts.if_range = true,
-                "if-none-match" => facts.if_none_match = true,
-                "if-modified-since" => facts.if_modified_since = true,
-                "if-match" => facts.if_match = true,
-                "if-unmodified-since" => facts.if_unmodified_since = true,
+                b"pragma" => pragma |= says_no_cache(value.as_bytes()),
+                b"authorization" => facts.authorization = true,
+                b"cookie" => facts.cookie = true,
+                b"range" => facts.range = true,
+                b"if-range" => facts.if_range = true,
+                b"if-none-match" => facts.if_none_match = true,
+                b"if-modified-since" => facts.if_modified_since = true,
+                b"if-match" => facts.if_match = true,
+                b"if-unmodified-since" => facts.if_unmodified_since = true,
                 _ => {}
             }
         }
