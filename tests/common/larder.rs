@@ -84,6 +84,11 @@ impl Larder {
         self.process.printed()
     }
 
+    /// Waits until it has printed this: what it logs may arrive after the answer that it is about.
+    pub fn expect_printed(&self, text: &str) {
+        self.process.wait_for_line(&format!("{text:?}"), |line| line.contains(text).then_some(()));
+    }
+
     /// The sum of a metric over its series, those whose labels contain `labels`; 0 when there is none.
     pub fn metric(&self, name: &str, labels: &str) -> f64 {
         let page = self.admin.get("/metrics").expect_status(200).text();

@@ -186,7 +186,7 @@ fn by_default_nobody_may_purge_and_the_attempt_is_logged_and_counted() {
     larder.get("/about").expect_hit();
     assert_eq!(larder.metric("larder_refused_requests_total", "purge-disabled"), 4.0);
     assert_eq!(larder.metric("larder_purges_total", ""), 0.0);
-    assert!(larder.printed().contains("a purge was refused"), "{}", larder.printed());
+    larder.expect_printed("a purge was refused");
     assert_eq!(origin.request_count(), 1);
 }
 
@@ -213,7 +213,7 @@ fn a_token_or_an_address_lets_one_purge_and_nothing_else_does() {
         with(&[field]).expect_status(200);
         assert!(!larder.get("/about").is_hit());
     }
-    assert!(larder.printed().contains("token deploy"), "{}", larder.printed());
+    larder.expect_printed("token deploy");
     assert!(!larder.printed().contains("a-long-secret"), "a secret is in the log");
 }
 
@@ -576,7 +576,7 @@ fn what_was_purged_and_what_is_stored_can_be_seen() {
     assert_eq!(seen["variants"], json!([]));
     assert!(command(&larder, &["inspect", &url]).unwrap().contains("variants"));
     assert!(command(&larder, &["stat"]).unwrap().contains("head"));
-    assert!(larder.printed().contains("audit"), "{}", larder.printed());
+    larder.expect_printed("audit");
 
     assert_eq!(larder.metric("larder_purges_total", "kind=\"tag\",mode=\"soft\""), 1.0);
     assert_eq!(larder.metric("larder_ledger_head", ""), 2.0);
