@@ -45,7 +45,7 @@ use crate::front::outbound::Identity;
 use crate::front::page::page;
 use crate::front::{Admission, admit};
 use crate::message::{CacheResult, Outcome, Peer, Request, RequestId, Response};
-use crate::metrics::Events;
+use crate::metrics::{Events, Sharded};
 use crate::semantics::conditional::is_for_the_origin;
 use crate::semantics::facts::Facts;
 use crate::semantics::request::CacheMethod;
@@ -59,6 +59,9 @@ use lookup::Found;
 
 /// After so many tries to share somebody else's fetch a request stops trying.
 const TURNS: usize = 3;
+
+/// More ids than a process gives out in its life: a million a second for nine years.
+const IDS_OF_A_WORKER: u64 = 1 << 48;
 
 /// Everything a request's journey needs.
 pub struct Pipeline {
@@ -79,7 +82,8 @@ pub struct Pipeline {
     pub purged: Notify,
     /// What purges want to have again.
     pub refetching: Refetching,
-    next_id: AtomicU64,
+    /// A row of numbers for each worker, far from those of the others.
+    next_id: Sharded<AtomicU64>,
 }
 
 /// Which way a request goes.
@@ -141,7 +145,9 @@ impl Pipeline {
             shows_cache_status,
             query_bytes,
             purged: Notify::new(),
-            next_id: AtomicU64::new(first_id),
+            next_id: Sharded::with(|shard| {
+                AtomicU64::new(first_id.wrapping_add((shard as u64).wrapping_mul(IDS_OF_A_WORKER)))
+            }),
         }
     }
 
@@ -322,6 +328,6 @@ impl Pipeline {
     }
 
     fn next_id(&self) -> RequestId {
-        RequestId(self.next_id.fetch_add(1, Ordering::Relaxed))
+        RequestId(self.next_id.mine().fetch_add(1, Ordering::Relaxed))
     }
 }
