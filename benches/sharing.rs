@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 use larder::backend::{Backend, BackendSettings, EndpointAddress, Unobserved};
 use larder::clock::{Clock, Moment};
 use larder::fetch::{Fetch, FetchSettings};
 use larder::front::outbound::Identity;
 use larder::front::purge_dialects::PurgeAccess;
-use larder::message::{Body, InterimSender, Length, Peer, Request, Response};
+use larder::message::{Body, Fields, InterimSender, Length, Peer, Request, Response};
 use larder::metrics::{Ending, Events, Finished};
 use larder::pipeline::keys::KeyMaker;
 use larder::pipeline::{Parts, Pipeline, PublicPurging, RefetchSettings, Refetching, RoutePlan, Routing};
@@ -93,7 +93,7 @@ fn best(pipeline: &Arc<Pipeline>, threads: usize, choose: fn(u64) -> u64) -> Dur
 /// One hit, as far as the socket.
 fn hit(pipeline: &Pipeline, number: u64, out: &mut Vec<u8>) {
     let begun = Instant::now();
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     headers.insert(HOST, HeaderValue::from_static(HOST_NAME));
     let request = Request {
         method: Method::GET,
@@ -164,10 +164,10 @@ fn pipeline() -> Pipeline {
 }
 
 fn facts() -> Facts {
-    let headers: HeaderMap =
+    let headers: Fields =
         [(http::header::CACHE_CONTROL, HeaderValue::from_static("max-age=3600"))].into_iter().collect();
-    let asked = RequestFacts::read(&Method::GET, &HeaderMap::new());
-    let request = StoreRequest { facts: &asked, headers: &HeaderMap::new(), uri: "http://bench/" };
+    let asked = RequestFacts::read(&Method::GET, &Fields::new());
+    let request = StoreRequest { facts: &asked, headers: &Fields::new(), uri: "http://bench/" };
     let exchange = Exchange { request_time: NOW, response_time: NOW };
     match storability::judge(&request, StatusCode::OK, &headers, exchange, &Policy::default()) {
         Storability::Store(terms) => terms.facts,

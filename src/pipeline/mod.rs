@@ -211,17 +211,17 @@ impl Pipeline {
         let mut turn = 0;
         loop {
             let found = self.look_up(&mut journey);
-            let (errand, forward) = match &found {
+            let (errand, forward) = match found {
                 Found::Usable(usable) => return self.deliver_hit(&journey, usable),
                 Found::Refreshable(usable) => {
-                    self.refresh(&journey, usable);
+                    self.refresh(&journey, &usable);
                     return self.deliver_hit(&journey, usable);
                 }
                 _ if journey.is_only_if_cached() => return self.refuse_only_if_cached(&journey),
-                Found::Ask { stored, why, .. } => {
-                    (self.errand_to_validate(&journey, stored), Forward::from(*why))
+                Found::Ask { ref stored, why, .. } => {
+                    (self.errand_to_validate(&journey, stored), Forward::from(why))
                 }
-                Found::Incomplete(part) => (self.errand_to_complete(&journey, part), Forward::Partial),
+                Found::Incomplete(ref part) => (self.errand_to_complete(&journey, part), Forward::Partial),
                 Found::OtherVariants => (self.errand_to_fill(&journey), Forward::VaryMiss),
                 Found::NotHere => (self.errand_to_fill(&journey), Forward::UriMiss),
             };
@@ -241,7 +241,7 @@ impl Pipeline {
                 Fetched::Confirmed { response, collapsed, not_kept, .. } => {
                     match self.accepts(&journey, collapsed, &response.facts, response.selecting()) {
                         Shared::Accepted => {
-                            return self.deliver_confirmed(&journey, &response, not_kept, forward, collapsed);
+                            return self.deliver_confirmed(&journey, response, not_kept, forward, collapsed);
                         }
                         Shared::OtherVariant => journey.note_variant(response.selecting()),
                         Shared::OwnOnly => turn = TURNS,
@@ -260,13 +260,13 @@ impl Pipeline {
                 Fetched::Own { response, reason, .. } => {
                     let failure = Failure::Status(response.status);
                     if let Some(stale) = self.stale_instead(&journey, &found, failure) {
-                        return self.deliver_stale(&journey, &stale, forward, failure);
+                        return self.deliver_stale(&journey, stale, forward, failure);
                     }
                     return self.deliver_own(&journey, *response, reason, forward);
                 }
                 Fetched::Failed { error, collapsed } => {
                     if let Some(stale) = self.stale_instead(&journey, &found, Failure::Unreachable) {
-                        return self.deliver_stale(&journey, &stale, forward, Failure::Unreachable);
+                        return self.deliver_stale(&journey, stale, forward, Failure::Unreachable);
                     }
                     // A connection that died under another's request says little of this one's: ask again,
                     // together with the others who waited. An origin that nobody can reach is another matter.
@@ -283,7 +283,7 @@ impl Pipeline {
                     if let Unshared::ServerError(status) = reason
                         && let Some(stale) = self.stale_instead(&journey, &found, Failure::Status(status))
                     {
-                        return self.deliver_stale(&journey, &stale, forward, Failure::Status(status));
+                        return self.deliver_stale(&journey, stale, forward, Failure::Status(status));
                     }
                     turn = TURNS;
                 }
