@@ -3,10 +3,10 @@
 //! Why not wrk: it waits for the body that an answer to HEAD announces, reads large bodies in pieces of
 //! 8 KiB, and needs a script for every other shape of request.
 //!
-//! `load PORT CONNECTIONS SECONDS METHOD PATH [--field NAME:VALUE]… [--urls N] [--requests N]
+//! `load PORT[,PORT…] CONNECTIONS SECONDS METHOD PATH [--field NAME:VALUE]… [--urls N] [--requests N]
 //! [--expect STATUS]`
 //!
-//! In PATH, `{new}` becomes a number never used before, `{each}` 0, 1, 2 and so on, and `{zipf}` one of
+//! Several ports get the connections in turn. In PATH, `{new}` becomes a number never used before, `{each}` 0, 1, 2 and so on, and `{zipf}` one of
 //! `--urls` numbers, chosen by Zipf's law with exponent 1. It ends after SECONDS or `--requests`. Prints one line of JSON: requests, seconds, bytes, errors, p50 and p99 in
 //! microseconds. It connects to 127.0.0.1 only and runs on one thread.
 
@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 struct Plan {
-    port: u16,
+    ports: Vec<u16>,
     connections: usize,
     lasting: Duration,
     method: String,
@@ -59,7 +59,7 @@ fn plan() -> Plan {
     let mut words = std::env::args().skip(1);
     let mut next = || words.next().unwrap();
     let mut plan = Plan {
-        port: next().parse().unwrap(),
+        ports: next().split(',').map(|port| port.parse().unwrap()).collect(),
         connections: next().parse().unwrap(),
         lasting: Duration::from_secs_f64(next().parse().unwrap()),
         method: next(),
@@ -89,7 +89,10 @@ async fn run(plan: Plan) -> (Tally, f64) {
     let start = Instant::now();
     let until = start + plan.lasting;
     let tasks: Vec<_> = (0..plan.connections)
-        .map(|_| tokio::task::spawn_local(ask(plan.clone(), paths.clone(), tally.clone(), until)))
+        .map(|number| {
+            let port = plan.ports[number % plan.ports.len()];
+            tokio::task::spawn_local(ask(plan.clone(), port, paths.clone(), tally.clone(), until))
+        })
         .collect();
     // What waits longer than this for an answer (a slow miss) is not waited for.
     let deadline = tokio::time::Instant::from_std(until + Duration::from_millis(200));
@@ -105,9 +108,15 @@ async fn run(plan: Plan) -> (Tally, f64) {
 }
 
 /// One connection, connected anew when it breaks.
-async fn ask(plan: Rc<Plan>, paths: Rc<RefCell<Paths>>, tally: Rc<RefCell<Tally>>, until: Instant) {
+async fn ask(
+    plan: Rc<Plan>,
+    port: u16,
+    paths: Rc<RefCell<Paths>>,
+    tally: Rc<RefCell<Tally>>,
+    until: Instant,
+) {
     while Instant::now() < until && paths.borrow().given < plan.requests {
-        if converse(&plan, &paths, &tally, until).await.is_err() {
+        if converse(&plan, port, &paths, &tally, until).await.is_err() {
             tally.borrow_mut().errors += 1;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -116,11 +125,12 @@ async fn ask(plan: Rc<Plan>, paths: Rc<RefCell<Paths>>, tally: Rc<RefCell<Tally>
 
 async fn converse(
     plan: &Plan,
+    port: u16,
     paths: &RefCell<Paths>,
     tally: &RefCell<Tally>,
     until: Instant,
 ) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect(("127.0.0.1", plan.port)).await?;
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; 256 * 1024];
     let mut request = Vec::with_capacity(512);

@@ -5,6 +5,7 @@ mod door;
 mod observer;
 mod operations;
 mod sweeper;
+mod threads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +18,13 @@ use crate::cli::DemoArguments;
 use crate::cli::demo::{self, DemoOrigin};
 use crate::clock::Clock;
 use crate::config::{self, AdminAddress, Node, Overrides, Settings};
-use crate::listener::{self, Address, BindError, Bound, DrainHandle, Listener};
+use crate::listener::{self, Address, BindError, Bound, Crew, DrainHandle, Listener};
 use crate::metrics::operations::OperationsLogError;
 use crate::store::Statistics;
 use assemble::Parts;
 use door::Door;
 use operations::Desk;
+use threads::Threads;
 
 /// How often the shelves catch up with what was stored: moka evicts only when something happens.
 const SETTLE_EVERY: Duration = Duration::from_millis(250);
@@ -38,6 +40,8 @@ pub enum Failure {
     AccessLog(std::io::Error),
     #[error("cannot set up the log: {0}")]
     Log(#[from] OperationsLogError),
+    #[error("the threads that serve cannot start: {0}")]
+    Threads(std::io::Error),
     #[error("cannot handle signals: {0}")]
     Signals(std::io::Error),
     #[error("the system gives no random numbers: {0}")]
@@ -52,15 +56,23 @@ pub enum Failure {
 ///
 /// # Errors
 /// When it cannot begin to.
-pub async fn serve(settings: Settings) -> Result<(), Failure> {
-    serve_and(settings, |_, _| ()).await
+pub fn serve(settings: Settings) -> Result<(), Failure> {
+    let threads = Threads::start(settings.server.workers)?;
+    let crew = threads.crew();
+    threads.run(serve_and(settings, crew, |_, _| ()))
 }
 
 /// Serves the demo until told to stop.
 ///
 /// # Errors
 /// When it cannot begin to.
-pub async fn demo(arguments: DemoArguments) -> Result<(), Failure> {
+pub fn demo(arguments: DemoArguments) -> Result<(), Failure> {
+    let threads = Threads::start(None)?;
+    let crew = threads.crew();
+    threads.run(serve_demo(arguments, crew))
+}
+
+async fn serve_demo(arguments: DemoArguments, crew: Crew) -> Result<(), Failure> {
     let origin = DemoOrigin::start(demo::DELAY).await.map_err(Failure::Demo)?;
     let endpoint = <config::Endpoint as config::Text>::parse(&origin.endpoint())
         .map_err(|fault| Failure::DemoSettings(format!("{fault:?}")))?;
@@ -72,7 +84,7 @@ pub async fn demo(arguments: DemoArguments) -> Result<(), Failure> {
     };
     let (settings, _) = config::load(None, overrides, &config::Environment::of_this_process())
         .map_err(|problems| Failure::DemoSettings(problems.render(None, false)))?;
-    serve_and(settings, |public, admin| {
+    serve_and(settings, crew, |public, admin| {
         let tcp = public.iter().find_map(|address| match address {
             Address::Tcp(address) => Some(*address),
             _ => None,
@@ -87,13 +99,14 @@ pub async fn demo(arguments: DemoArguments) -> Result<(), Failure> {
 /// The life of the process: bind, assemble, announce, serve, drain.
 async fn serve_and(
     settings: Settings,
+    crew: Crew,
     announce: impl FnOnce(&[Address], Option<std::net::SocketAddr>),
 ) -> Result<(), Failure> {
     assemble::install_log(&settings)?;
     // Before anything is started: a signal from here on is not lost.
     let (mut terminate, mut interrupt, hangup) =
         (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);
-    let bound = Listener::bind(&assemble::addresses(&settings))?;
+    let bound = bind(&settings, &crew)?;
     let admin_listeners = bind_admin(&settings).await?;
     let clock = Clock::system();
     let parts = Arc::new(assemble::assemble(&settings, clock.clone())?);
@@ -120,7 +133,8 @@ async fn serve_and(
     ));
     let (handle, signal) = listener::drain();
     let door = Arc::new(Door::new(parts.clone()));
-    let serving = tokio::spawn(listener::serve(bound, door, assemble::limits(&settings), clock, signal));
+    let limits = assemble::limits(&settings);
+    let serving = tokio::spawn(listener::serve(bound, door, limits, clock, crew, signal));
     desk.enter(ReadyState::Serving);
     let Node { name, region } = &settings.node;
     tracing::info!(node = name.as_deref(), region = region.as_deref(), "serving");
@@ -146,6 +160,11 @@ fn show_figures(parts: &Arc<Parts>, desk: &Arc<Desk>) {
         gauges.ready(desk.ready().is_ready());
         desk.count_evictions(&mut told.lock());
     });
+}
+
+fn bind(settings: &Settings, crew: &Crew) -> Result<Bound, BindError> {
+    let _of_the_crew = crew.enter();
+    Listener::bind(&assemble::addresses(settings))
 }
 
 async fn bind_admin(settings: &Settings) -> Result<Vec<AdminListener>, Failure> {

@@ -107,13 +107,11 @@ fn identity(settings: &Settings) -> Identity {
 }
 
 fn routing(settings: &Settings, backends: &[Arc<Backend>]) -> Routing {
-    let plan = |route: &Route| {
-        Arc::new(RoutePlan {
-            backend: backends[route.backend.0].clone(),
-            policy: Arc::new(policy(settings, route)),
-            query: route.cache.query.clone(),
-            passes: route.handling == Handling::Pass,
-        })
+    let plan = |route: &Route| RoutePlan {
+        backend: backends[route.backend.0].clone(),
+        policy: Arc::new(policy(settings, route)),
+        query: route.cache.query.clone(),
+        passes: route.handling == Handling::Pass,
     };
     let mut plans: Vec<_> = settings.routes.iter().map(|(_, route)| (route.number, plan(route))).collect();
     plans.sort_by_key(|(number, _)| *number);

@@ -147,7 +147,7 @@ impl Fetch {
         let span = Span::reconcile(ContentRange::read(&response.headers)?, length)?;
         let fits = part.body.extent().end == span.start
             && part.body.span().join(&span).is_some_and(|joined| joined.is_whole());
-        (fits && partial::combination(&one, &two) == Combination::Allowed).then(|| part.body.chunks())
+        (fits && partial::combination(&one, &two) == Combination::Allowed).then(|| part.body.pieces())
     }
 }
 

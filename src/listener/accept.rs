@@ -1,15 +1,18 @@
-//! Connections are accepted, each gets a task of its own and a place under the limit, until a drain.
+//! Connections are accepted, each gets a worker, a task of its own and a place under the limit, until a drain.
 
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::bind::{Bound, ListeningSocket};
 use super::connection::{self, Server};
+use super::crew::Crew;
 use super::drain::{DrainSignal, Gate, Order, Place};
 use super::limits::Limits;
 use super::service::Service;
@@ -26,13 +29,16 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// Serves all that connects to `bound`, until `drain` says otherwise; returns when the last connection is
-/// gone. Not cancel safe: dropping the future stops accepting, and leaves the connections to themselves.
+/// Serves with `crew` all that connects to `bound`, until `drain` says otherwise; returns when the last
+/// connection is gone. Runs in any runtime; `bound` was made in that of the crew that accepts.
+///
+/// Not cancel safe: dropping the future stops accepting, and leaves the connections to themselves.
 pub async fn serve<S: Service>(
     bound: Bound,
     service: Arc<S>,
     limits: Limits,
     clock: Clock,
+    crew: Crew,
     mut drain: DrainSignal,
 ) -> Drained {
     let gate = Arc::new(Gate::default());
@@ -40,7 +46,8 @@ pub async fn serve<S: Service>(
     let server = Arc::new(Server { service, limits, clock, gate: gate.clone() });
     let mut loops = JoinSet::new();
     for socket in bound.sockets {
-        loops.spawn(accept_all(socket, server.clone(), seats.clone(), drain.clone()));
+        let accepting = accept_all(socket, server.clone(), crew.clone(), seats.clone(), drain.clone());
+        loops.spawn_on(accepting, crew.first());
     }
     let mut order = drain.order();
     while order == Order::Serve {
@@ -64,6 +71,7 @@ pub async fn serve<S: Service>(
 async fn accept_all<S: Service>(
     socket: ListeningSocket,
     server: Arc<Server<S>>,
+    crew: Crew,
     seats: Arc<Semaphore>,
     mut drain: DrainSignal,
 ) {
@@ -81,7 +89,7 @@ async fn accept_all<S: Service>(
                     seat = seats.clone().acquire_owned() => seat.ok(),
                     _ = drain.changed() => None,
                 };
-                spawn(accepted, server.clone(), seat);
+                spawn(accepted, server.clone(), &crew, seat);
             }
             // The client was gone before it was accepted; the next may be there already.
             Err(error) if is_about_one_connection(&error) => {}
@@ -95,15 +103,28 @@ async fn accept_all<S: Service>(
     // Clients that the kernel has let in already believe to be connected, and may have sent a request:
     // closing the socket now would reset them.
     while let Some(accepted) = std::future::poll_fn(|cx| Poll::Ready(socket.poll_accept(cx))).await {
-        spawn(accepted, server.clone(), None);
+        spawn(accepted, server.clone(), &crew, None);
     }
 }
 
-fn spawn<S: Service>(accepted: Accepted, server: Arc<Server<S>>, seat: Option<OwnedSemaphorePermit>) {
+fn spawn<S: Service>(
+    accepted: Accepted,
+    server: Arc<Server<S>>,
+    crew: &Crew,
+    seat: Option<OwnedSemaphorePermit>,
+) {
     let place = server.gate.enter();
-    tokio::spawn(async move {
-        accepted.serve(server, place).await;
-        drop(seat);
+    let berth = crew.choose();
+    let runtime = berth.runtime().clone();
+    let here = berth.is_with_the_first();
+    let handed_over = if here { Ok(HandedOver::Not(accepted)) } else { accepted.hand_over() };
+    runtime.spawn(async move {
+        match handed_over.and_then(HandedOver::arrive) {
+            Ok(accepted) => accepted.serve(server, place).await,
+            // The reactor has no room for it.
+            Err(error) => server.service.accept_failed(&error),
+        }
+        drop((seat, berth));
     });
 }
 
@@ -130,20 +151,46 @@ impl ListeningSocket {
 }
 
 enum Accepted {
-    Tcp(tokio::net::TcpStream, std::net::SocketAddr),
-    Unix(tokio::net::UnixStream),
+    Tcp(tokio::net::TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+/// A connection on its way to its worker. What goes to another one than accepted it belongs to no reactor.
+enum HandedOver {
+    Not(Accepted),
+    Tcp(std::net::TcpStream, SocketAddr),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl HandedOver {
+    /// A connection of the worker that this runs on.
+    fn arrive(self) -> io::Result<Accepted> {
+        Ok(match self {
+            HandedOver::Not(accepted) => accepted,
+            HandedOver::Tcp(stream, address) => Accepted::Tcp(TcpStream::from_std(stream)?, address),
+            HandedOver::Unix(stream) => Accepted::Unix(UnixStream::from_std(stream)?),
+        })
+    }
 }
 
 impl Accepted {
-    fn tcp((stream, address): (tokio::net::TcpStream, std::net::SocketAddr)) -> Self {
+    fn tcp((stream, address): (TcpStream, SocketAddr)) -> Self {
         // Each write is a whole message or all there is of it: waiting for more (Nagle) only delays it.
         // It fails only on a connection that is gone already.
         let _ = stream.set_nodelay(true);
         Accepted::Tcp(stream, address)
     }
 
-    fn unix((stream, _): (tokio::net::UnixStream, tokio::net::unix::SocketAddr)) -> Self {
+    fn unix((stream, _): (UnixStream, tokio::net::unix::SocketAddr)) -> Self {
         Accepted::Unix(stream)
+    }
+
+    /// Leaves the reactor of the worker that accepted it.
+    fn hand_over(self) -> io::Result<HandedOver> {
+        Ok(match self {
+            Accepted::Tcp(stream, address) => HandedOver::Tcp(stream.into_std()?, address),
+            Accepted::Unix(stream) => HandedOver::Unix(stream.into_std()?),
+        })
     }
 
     async fn serve<S: Service>(self, server: Arc<Server<S>>, place: Place) {

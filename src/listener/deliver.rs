@@ -48,9 +48,22 @@ const HEAD_ROOM: usize = 512;
 
 type Stream = Streamed;
 
-/// Whether a body is small enough to go out with its head, and as long as was announced.
-fn is_joined(delimiter: Delimiter, body: &Bytes) -> bool {
-    body.len() <= JOINED_BODY && delimiter == Delimiter::Length(body.len() as u64)
+/// A body that is at hand in one piece.
+fn in_one_piece(body: &Body) -> Option<&[u8]> {
+    match body {
+        Body::Empty => Some(&[]),
+        Body::Full(bytes) => Some(bytes),
+        Body::Stored(slice) => Some(slice.front()).filter(|front| front.len() as u64 == slice.len()),
+        Body::Stream(_) => None,
+    }
+}
+
+/// The body, if it is small enough to go out with its head, and as long as was announced.
+fn joined(delimiter: Delimiter, body: &Body) -> Option<&[u8]> {
+    let joined = |bytes: &&[u8]| {
+        (1..=JOINED_BODY).contains(&bytes.len()) && delimiter == Delimiter::Length(bytes.len() as u64)
+    };
+    in_one_piece(body).filter(joined)
 }
 
 /// A part of a streamed body that came together, and what came after it.
@@ -89,9 +102,7 @@ where
             intake.forget_continue();
         }
         let before = self.wire.outbound.len();
-        if let Body::Full(bytes) = &response.body
-            && bytes.len() <= JOINED_BODY
-        {
+        if let Some(bytes) = joined(delimiter, &response.body) {
             self.wire.outbound.reserve(bytes.len() + HEAD_ROOM);
         }
         let clock = &self.server.clock;
@@ -162,13 +173,9 @@ where
         if self.wire.inbound.is_empty() || !matches!(after, Delivered::KeepAlive) {
             return false;
         }
-        let small: &[u8] = match (delimiter, body) {
+        let small: &[u8] = match (delimiter, in_one_piece(body)) {
             (Delimiter::NoBody, _) => &[],
-            (Delimiter::Length(length), Body::Full(bytes)) if bytes.len() as u64 == length => bytes,
-            (Delimiter::Length(length), Body::Stored(slice)) if slice.front().len() as u64 == length => {
-                slice.front()
-            }
-            (Delimiter::Length(0), Body::Empty) => &[],
+            (Delimiter::Length(length), Some(bytes)) if bytes.len() as u64 == length => bytes,
             _ => return false,
         };
         if small.len() > HELD_BODY || self.wire.outbound.len() + small.len() > HELD_BYTES {
@@ -188,13 +195,16 @@ where
         delimiter: Delimiter,
         body: Body,
     ) -> Completion {
+        if let Some(bytes) = joined(delimiter, &body) {
+            let length = bytes.len() as u64;
+            self.wire.outbound.extend_from_slice(bytes);
+            drop(body);
+            return self.write_joined(intake, length).await;
+        }
         let (payload, length) = match (delimiter, body) {
             (Delimiter::NoBody, _) => (Payload::None, 0),
             (_, Body::Stream(stream)) => return self.write_stream(intake, delimiter, stream).await,
             (_, Body::Empty) => (Payload::None, 0),
-            (delimiter, Body::Full(bytes)) if is_joined(delimiter, &bytes) => {
-                return self.write_joined(intake, &bytes).await;
-            }
             (_, Body::Full(bytes)) => {
                 let length = bytes.len() as u64;
                 let mut pieces = SmallVec::new();
@@ -220,10 +230,8 @@ where
         written.err().unwrap_or(Completion::Whole)
     }
 
-    /// Writes the head and a small body as one piece.
-    async fn write_joined(&mut self, intake: &mut Option<Intake>, body: &[u8]) -> Completion {
-        self.wire.outbound.extend_from_slice(body);
-        let length = body.len() as u64;
+    /// Writes the head and, behind it, a small body of this length as one piece.
+    async fn write_joined(&mut self, intake: &mut Option<Intake>, length: u64) -> Completion {
         let written = self.write(intake, &mut Payload::None).await;
         let left = (self.wire.outbound_left() as u64).min(length);
         self.count(length - left);

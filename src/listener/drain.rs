@@ -69,10 +69,15 @@ impl DrainSignal {
 /// load, and only an order wakes anybody.
 #[derive(Default)]
 pub(super) struct Gate {
-    stage: AtomicU8,
+    stage: Stage,
     places: Mutex<Places>,
     emptied: Notify,
 }
+
+/// On cache lines of its own: every request reads it, and connections that come and go write the places.
+#[derive(Default)]
+#[repr(align(128))]
+struct Stage(AtomicU8);
 
 #[derive(Default)]
 struct Places {
@@ -97,12 +102,12 @@ impl Gate {
 
     /// Whether responses say that the connection ends.
     pub fn is_draining(&self) -> bool {
-        self.stage.load(Ordering::Relaxed) != SERVING
+        self.stage.0.load(Ordering::Relaxed) != SERVING
     }
 
     /// Whether connections break off now.
     pub fn is_cut(&self) -> bool {
-        self.stage.load(Ordering::Relaxed) == CUT
+        self.stage.0.load(Ordering::Relaxed) == CUT
     }
 
     pub fn start_draining(&self) {
@@ -116,7 +121,7 @@ impl Gate {
     fn advance(&self, stage: u8) {
         // The lock orders this before a task that is registered later looks at the stage.
         let places = self.places.lock();
-        self.stage.store(stage, Ordering::SeqCst);
+        self.stage.0.store(stage, Ordering::SeqCst);
         for task in places.tasks.values().flatten() {
             task.wake_by_ref();
         }

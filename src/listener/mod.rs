@@ -12,6 +12,7 @@ mod bind;
 mod body;
 mod chunked;
 mod connection;
+mod crew;
 mod deadline;
 mod deliver;
 mod drain;
@@ -27,6 +28,7 @@ mod write;
 
 pub use accept::{Drained, serve};
 pub use bind::{Address, BindError, Bound, InvalidAddress, Listener};
+pub use crew::Crew;
 pub use drain::{DrainHandle, DrainSignal, drain};
 pub use limits::Limits;
 pub use refusal::Refusal;

@@ -31,6 +31,11 @@ impl Body {
     {
         Body::Stream(Streamed(SyncWrapper::new(UnsyncBoxBody::new(body))))
     }
+
+    /// Bytes `start..end` of what `holder` has.
+    pub fn stored(holder: Arc<dyn Chunks>, start: u64, end: u64) -> Self {
+        if start >= end { Body::Empty } else { Body::Stored(StoredSlice::new(holder, start, end)) }
+    }
 }
 
 /// A body that is still on its way. It can be read through `&mut` only, so what holds it may be shared
@@ -120,15 +125,29 @@ pub enum BodyError {
 /// A contiguous part of a stored body: cheap to clone, and read without copying.
 #[derive(Clone)]
 pub struct StoredSlice {
-    chunks: Arc<[Bytes]>,
+    holder: Arc<dyn Chunks>,
     index: usize,
     offset: usize,
     left: u64,
 }
 
+/// Whoever holds a body in memory, in pieces. A slice of it holds on to the holder and not to its pieces: all
+/// that a hit takes of what is stored is one reference, since each costs the cores that share it.
+pub trait Chunks: Send + Sync {
+    /// The pieces, in order.
+    fn chunks(&self) -> &[Bytes];
+}
+
+impl Chunks for Vec<Bytes> {
+    fn chunks(&self) -> &[Bytes] {
+        self
+    }
+}
+
 impl StoredSlice {
-    /// Bytes `start..end` of the body that `chunks` hold; clipped to what is there.
-    pub fn new(chunks: Arc<[Bytes]>, start: u64, end: u64) -> Self {
+    /// Bytes `start..end` of the body that `holder` has; clipped to what is there.
+    pub fn new(holder: Arc<dyn Chunks>, start: u64, end: u64) -> Self {
+        let chunks = holder.chunks();
         let total: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let (end, mut skip) = (end.min(total), start.min(total));
         let left = end.saturating_sub(start);
@@ -137,7 +156,7 @@ impl StoredSlice {
             skip -= chunks[index].len() as u64;
             index += 1;
         }
-        StoredSlice { chunks, index, offset: skip as usize, left }
+        StoredSlice { holder, index, offset: skip as usize, left }
     }
 
     /// How many bytes are left to read.
@@ -152,7 +171,7 @@ impl StoredSlice {
 
     /// The bytes at the front that lie together, without consuming them; empty at the end.
     pub fn front(&self) -> &[u8] {
-        match self.chunks.get(self.index) {
+        match self.holder.chunks().get(self.index) {
             Some(chunk) if self.left > 0 => {
                 let len = (chunk.len() - self.offset).min(usize::try_from(self.left).unwrap_or(usize::MAX));
                 &chunk[self.offset..self.offset + len]
@@ -164,8 +183,9 @@ impl StoredSlice {
     /// Fills `into` with the next pieces, in order, for a vectored write; answers how many it filled.
     pub fn fill<'a>(&'a self, into: &mut [std::io::IoSlice<'a>]) -> usize {
         let (mut index, mut offset, mut left, mut filled) = (self.index, self.offset, self.left, 0);
-        while filled < into.len() && left > 0 && index < self.chunks.len() {
-            let chunk = &self.chunks[index];
+        let chunks = self.holder.chunks();
+        while filled < into.len() && left > 0 && index < chunks.len() {
+            let chunk = &chunks[index];
             let len = (chunk.len() - offset).min(usize::try_from(left).unwrap_or(usize::MAX));
             into[filled] = std::io::IoSlice::new(&chunk[offset..offset + len]);
             filled += 1;
@@ -180,8 +200,9 @@ impl StoredSlice {
     pub fn advance(&mut self, count: u64) {
         let mut count = count.min(self.left);
         self.left -= count;
+        let chunks = self.holder.chunks();
         while count > 0 {
-            let here = (self.chunks[self.index].len() - self.offset) as u64;
+            let here = (chunks[self.index].len() - self.offset) as u64;
             if count < here {
                 self.offset += count as usize;
                 return;
@@ -194,14 +215,15 @@ impl StoredSlice {
 
     /// Takes the next contiguous piece.
     pub fn next_chunk(&mut self) -> Option<Bytes> {
-        while self.left > 0 && self.index < self.chunks.len() && self.chunks[self.index].is_empty() {
+        let chunks = self.holder.chunks();
+        while self.left > 0 && self.index < chunks.len() && chunks[self.index].is_empty() {
             self.index += 1;
         }
         let len = self.front().len();
         if len == 0 {
             return None;
         }
-        let piece = self.chunks[self.index].slice(self.offset..self.offset + len);
+        let piece = self.holder.chunks()[self.index].slice(self.offset..self.offset + len);
         self.advance(len as u64);
         Some(piece)
     }
@@ -219,11 +241,8 @@ mod tests {
 
     #[test]
     fn a_stored_slice_reads_exactly_its_range_across_chunks() {
-        let chunks: Arc<[Bytes]> = Arc::from(vec![
-            Bytes::from_static(b"abc"),
-            Bytes::from_static(b"defg"),
-            Bytes::from_static(b"h"),
-        ]);
+        let chunks =
+            Arc::new(vec![Bytes::from_static(b"abc"), Bytes::from_static(b"defg"), Bytes::from_static(b"h")]);
         for start in 0..=8u64 {
             for end in start..=9u64 {
                 let mut slice = StoredSlice::new(chunks.clone(), start, end);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 
-pub use body::{Body, BodyError, StoredSlice, Streamed};
+pub use body::{Body, BodyError, Chunks, StoredSlice, Streamed};
 pub use fields::{FieldName, FieldValue, Fields, InvalidField, Name, Value, Values};
 pub use lines::{FieldLines, lines_of};
 pub use outcome::{CacheResult, Outcome, RequestId};

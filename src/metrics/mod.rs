@@ -28,6 +28,7 @@ pub use events::Events;
 pub use reasons::{OTHER_REASON, ReasonCounters};
 pub use requests::{ConnectionGauge, Ending};
 pub use scrape::Gauges;
+pub use sharded::Sharded;
 
 /// A request that has ended, as the connection saw it: what metrics and access log are told.
 #[derive(Clone, Copy, Debug)]

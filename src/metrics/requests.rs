@@ -135,7 +135,7 @@ impl Requests {
             CONNECTIONS_TOTAL.desc(&[]),
             CONNECTIONS.desc(&["state"]),
         ];
-        Requests { cells: Sharded::new(), descs }
+        Requests { cells: Sharded::default(), descs }
     }
 
     pub(super) fn finished(

@@ -1,4 +1,5 @@
-//! Cells that every thread counts in without disturbing the others, and that a scrape adds up.
+//! A copy of something for each thread, so that none writes what another one reads: counters that a scrape adds
+//! up, numbers that are given out, values whose references are counted.
 //!
 //! Why not `prometheus::IntCounter` or a batch per worker: one atomic shared by two cores costs 20 to 50 ns
 //! each time as its cache line moves between them, and a batch is not exact while it waits to be flushed.
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Copies of `T`, one for each of a bounded number of threads. More threads than shards share shards,
 /// which is slower and as exact.
-pub(super) struct Sharded<T> {
+pub struct Sharded<T> {
     shards: Box<[Padded<T>]>,
 }
 
@@ -39,24 +40,29 @@ fn thread_number() -> usize {
     })
 }
 
-impl<T: Default> Sharded<T> {
-    /// Shards for the machine's cores, and as many again for the threads that are not workers.
-    pub(super) fn new() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let count = (cores * 2).next_power_of_two().min(MOST_SHARDS);
-        Sharded { shards: (0..count).map(|_| Padded(T::default())).collect() }
+impl<T: Default> Default for Sharded<T> {
+    fn default() -> Self {
+        Sharded::with(|_| T::default())
     }
 }
 
 impl<T> Sharded<T> {
+    /// Shards for the machine's cores, and as many again for the threads that are not workers; each made of its
+    /// number.
+    pub fn with(shard: impl Fn(usize) -> T) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = (cores * 2).next_power_of_two().min(MOST_SHARDS);
+        Sharded { shards: (0..count).map(|number| Padded(shard(number))).collect() }
+    }
+
     /// This thread's shard.
-    pub(super) fn mine(&self) -> &T {
+    pub fn mine(&self) -> &T {
         // The number of shards is a power of two and at least two.
         &self.shards[thread_number() & (self.shards.len() - 1)].0
     }
 
     /// All shards, to be added up.
-    pub(super) fn all(&self) -> impl Iterator<Item = &T> {
+    pub fn all(&self) -> impl Iterator<Item = &T> {
         self.shards.iter().map(|shard| &shard.0)
     }
 }
@@ -68,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_sum_over_shards_is_exact_with_more_threads_than_shards() {
-        let counter: Sharded<AtomicU64> = Sharded::new();
+        let counter: Sharded<AtomicU64> = Sharded::default();
         std::thread::scope(|scope| {
             for _ in 0..MOST_SHARDS + 9 {
                 scope.spawn(|| {

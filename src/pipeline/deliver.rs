@@ -24,7 +24,7 @@ use crate::semantics::range::{self, Multipart, Part, Selection};
 use crate::semantics::staleness::Failure;
 use crate::semantics::status::{CacheStatus, Forward};
 use crate::semantics::storability::NotStored;
-use crate::store::{StoredBody, StoredResponse};
+use crate::store::StoredResponse;
 
 /// Our name in `Cache-Status`.
 const CACHE_NAME: &str = "Larder";
@@ -35,10 +35,10 @@ struct Answer<'a> {
     lines: Lines<'a>,
     /// Further lines, of this exchange alone.
     once: &'a [u8],
-    facts: &'a Facts,
+    facts: Facts,
     /// Which part of the representation there is; `None` where its length is not known yet.
     span: Option<Span>,
-    source: Source<'a>,
+    source: Source,
     age_secs: u32,
 }
 
@@ -64,15 +64,15 @@ impl std::ops::Deref for Lines<'_> {
 /// Room for `Age`, `Via`, `Cache-Status` and `Content-Range`.
 const OWN_FIELDS_BYTES: usize = 192;
 
-enum Source<'a> {
-    Stored(&'a StoredBody),
+enum Source {
+    Stored(Arc<StoredResponse>),
     /// From its beginning; a slice can be taken once.
     Arriving(Reader, Length),
 }
 
 impl Pipeline {
     /// A stored response, as it is.
-    pub(super) fn deliver_hit(&self, journey: &Journey, usable: &Usable) -> Response {
+    pub(super) fn deliver_hit(&self, journey: &Journey, usable: Usable) -> Response {
         usable.response.note_hit();
         let mut status = CacheStatus::hit(usable.ttl_secs);
         let result = match usable.by {
@@ -83,14 +83,14 @@ impl Pipeline {
             status.detail = Some(usable.by.as_str().into());
         }
         let outcome = journey.outcome(result, usable.by.as_str());
-        self.deliver(journey, stored(&usable.response, usable.age_secs), &status, outcome)
+        self.deliver(journey, stored(usable.response, usable.age_secs), &status, outcome)
     }
 
     /// A stored response in place of the origin's failure.
     pub(super) fn deliver_stale(
         &self,
         journey: &Journey,
-        usable: &Usable,
+        usable: Usable,
         forward: Forward,
         failure: Failure,
     ) -> Response {
@@ -105,14 +105,14 @@ impl Pipeline {
             ..CacheStatus::forward(forward)
         };
         let outcome = journey.outcome_with_backend(CacheResult::Stale, usable.by.as_str());
-        self.deliver(journey, stored(&usable.response, usable.age_secs), &status, outcome)
+        self.deliver(journey, stored(usable.response, usable.age_secs), &status, outcome)
     }
 
     /// A stored response that the origin has just confirmed.
     pub(super) fn deliver_confirmed(
         &self,
         journey: &Journey,
-        response: &Arc<StoredResponse>,
+        response: Arc<StoredResponse>,
         not_kept: Option<NotStored>,
         forward: Forward,
         collapsed: bool,
@@ -130,7 +130,8 @@ impl Pipeline {
         };
         let result = if collapsed { CacheResult::Collapsed } else { CacheResult::Revalidated };
         let outcome = journey.outcome_with_backend(result, forward.as_str());
-        self.deliver(journey, stored(response, response.facts.age_secs(now)), &status, outcome)
+        let age_secs = response.facts.age_secs(now);
+        self.deliver(journey, stored(response, age_secs), &status, outcome)
     }
 
     /// A response that is being stored while it arrives.
@@ -163,7 +164,7 @@ impl Pipeline {
             status: arrival.status,
             lines: Lines::Shared(&arrival.lines),
             once: if collapsed { &[] } else { &arrival.once },
-            facts: &arrival.facts,
+            facts: arrival.facts,
             span,
             source: Source::Arriving(reader, arrival.length),
             age_secs: arrival.facts.age_secs(now),
@@ -304,11 +305,11 @@ impl Pipeline {
 
     fn not_modified(&self, journey: &Journey, answer: &Answer<'_>) -> bool {
         let entity_tag = field(&answer.lines, "etag");
-        let validators = Validators::stored(answer.facts, entity_tag);
+        let validators = Validators::stored(&answer.facts, entity_tag);
         let verdict = conditional::evaluate(
             &journey.facts,
             journey.headers(),
-            answer.facts,
+            &answer.facts,
             &validators,
             journey.now(),
         );
@@ -317,17 +318,17 @@ impl Pipeline {
 
     /// Which part of what is there the request asks for (RFC 9110 §14.2).
     fn selection(&self, journey: &Journey, answer: &Answer<'_>) -> Selection {
-        let whole = match answer.source {
-            Source::Stored(body) => !body.is_partial(),
+        let whole = match &answer.source {
+            Source::Stored(response) => !response.body.is_partial(),
             Source::Arriving(..) => answer.status != StatusCode::PARTIAL_CONTENT,
         };
         let applies = journey.facts.asks_for_range() && (answer.status == StatusCode::OK || !whole);
         let Some(span) = answer.span.filter(|_| applies) else { return Selection::Whole };
-        let validators = Validators::stored(answer.facts, field(&answer.lines, "etag"));
+        let validators = Validators::stored(&answer.facts, field(&answer.lines, "etag"));
         let verdict = conditional::evaluate_if_range(
             &journey.facts,
             journey.headers(),
-            answer.facts,
+            &answer.facts,
             &validators,
             journey.now(),
         );
@@ -357,7 +358,10 @@ impl Pipeline {
             fields.push(CONTENT_RANGE.as_str(), span.content_range().to_value().as_bytes());
         }
         let (body, length) = match answer.source {
-            Source::Stored(body) => (body.all(), Length::Known(body.len())),
+            Source::Stored(response) => {
+                let length = Length::Known(response.body.len());
+                (response.whole(), length)
+            }
             Source::Arriving(reader, length) => (Body::stream(reader), length),
         };
         let body = if journey.is_head() { Body::Empty } else { body };
@@ -396,7 +400,7 @@ impl Pipeline {
         let complete = answer.span.and_then(|span| span.complete);
         fields.push(CONTENT_RANGE.as_str(), part.content_range(complete).as_bytes());
         let body = match answer.source {
-            Source::Stored(body) => body.slice(part.start, part.end),
+            Source::Stored(response) => response.slice(part.start, part.end),
             Source::Arriving(reader, _) => Body::stream(Sliced::new(reader, part.start, part.end)),
         };
         let (status, length) = (StatusCode::PARTIAL_CONTENT, Length::Known(part.length()));
@@ -422,8 +426,8 @@ impl Pipeline {
         let mut pieces: Vec<Bytes> = Vec::with_capacity(parts.len() * 2 + 1);
         for part in parts {
             pieces.push(multipart.opening(part).into());
-            if let Source::Stored(body) = &answer.source {
-                pieces.extend(pieces_of(body.slice(part.start, part.end)));
+            if let Source::Stored(response) = &answer.source {
+                pieces.extend(pieces_of(response.clone().slice(part.start, part.end)));
             }
         }
         pieces.push(multipart.closing().into());
@@ -438,7 +442,7 @@ impl Pipeline {
         fields.push("Content-Type", multipart.content_type().as_bytes());
         fields.own.extend_from_slice(&self.own_fields(&answer, status));
         let length = multipart.length(parts);
-        let body = Body::Stored(StoredSlice::new(Arc::from(pieces), 0, length));
+        let body = Body::Stored(StoredSlice::new(Arc::new(pieces), 0, length));
         let (status, length) = (StatusCode::PARTIAL_CONTENT, Length::Known(length));
         Response { status, fields, body, length, close: false, tunnel: None, outcome }
     }
@@ -513,14 +517,14 @@ impl Pipeline {
     }
 }
 
-fn stored(response: &StoredResponse, age_secs: u32) -> Answer<'_> {
+fn stored(response: Arc<StoredResponse>, age_secs: u32) -> Answer<'static> {
     Answer {
         status: response.status,
         lines: Lines::Written(response.lines(OWN_FIELDS_BYTES)),
         once: &[],
-        facts: &response.facts,
+        facts: response.facts,
         span: Some(response.body.span()),
-        source: Source::Stored(&response.body),
+        source: Source::Stored(response),
         age_secs,
     }
 }

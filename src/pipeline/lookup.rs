@@ -69,12 +69,12 @@ impl By {
 impl Pipeline {
     /// What is stored for `journey`, and what may be done with it.
     pub(super) fn look_up(&self, journey: &mut Journey) -> Found {
-        let candidates = self.store.look_up(journey.key);
+        let mut candidates = self.store.look_up(journey.key);
         if candidates.is_empty() {
             journey.seen.clear();
             return self.find_equivalent(journey).map_or(Found::NotHere, Found::Usable);
         }
-        let found = self.find(journey, &candidates);
+        let found = self.find(journey, &mut candidates);
         if !matches!(found, Found::Usable(_) | Found::Refreshable(_)) {
             journey.seen = candidates.into_iter().map(|reviewed| reviewed.response).collect();
         }
@@ -92,8 +92,8 @@ impl Pipeline {
         let page = || self.keys.page(&journey.admitted.host, target);
         let keys = self.store.equivalents.of(page, str::from_utf8(query).ok()?);
         keys.into_iter().find_map(|key| {
-            let candidates = self.store.look_up(key);
-            let usable = match self.find(journey, &candidates) {
+            let mut candidates = self.store.look_up(key);
+            let usable = match self.find(journey, &mut candidates) {
                 Found::Usable(usable) if usable.by == By::Freshness => usable,
                 _ => return None,
             };
@@ -103,24 +103,27 @@ impl Pipeline {
         })
     }
 
-    fn find(&self, journey: &Journey, candidates: &Candidates) -> Found {
+    /// What may be done with `candidates`; one that is usable is taken out of them.
+    fn find(&self, journey: &Journey, candidates: &mut Candidates) -> Found {
         let selecting = candidates.iter().map(|reviewed| reviewed.response.selecting());
         let fields = journey.selected_by(&self.identity, selecting);
         let usable_for = |reviewed: &Reviewed| holds_what_is_asked(&reviewed.response, journey);
-        let fitting = candidates.iter().filter(|reviewed| usable_for(reviewed));
+        let fitting = candidates.iter().enumerate().filter(|(_, reviewed)| usable_for(reviewed));
         let chosen = variant::choose(
             fields,
-            fitting.clone().map(|reviewed| Candidate {
+            fitting.clone().map(|(_, reviewed)| Candidate {
                 selecting: reviewed.response.selecting(),
                 date: reviewed.response.facts.date,
                 response_time: reviewed.response.facts.response_time,
             }),
         );
-        let chosen = chosen.and_then(|(place, _)| fitting.clone().nth(place)).cloned();
+        let chosen = chosen.and_then(|(place, _)| fitting.clone().nth(place)).map(|(index, _)| index);
         let Some(chosen) = chosen else { return nothing_chosen(journey, fields, candidates) };
-        let facts = facts_of(&chosen);
-        let usable =
-            |age_secs, ttl_secs, by| Usable { response: chosen.response.clone(), age_secs, ttl_secs, by };
+        let facts = facts_of(&candidates[chosen]);
+        let mut usable = |age_secs, ttl_secs, by| {
+            let response = candidates.swap_remove(chosen).response;
+            Usable { response, age_secs, ttl_secs, by }
+        };
         match reuse::judge(&facts, &journey.facts, journey.now(), &journey.plan.policy) {
             Reuse::Fresh { age_secs, ttl_secs } => Found::Usable(usable(age_secs, ttl_secs, By::Freshness)),
             Reuse::StaleWhileRevalidate { age_secs, ttl_secs } => {
@@ -130,6 +133,7 @@ impl Pipeline {
                 Found::Usable(usable(age_secs, ttl_secs, By::MaxStale))
             }
             Reuse::Ask(why) => {
+                let chosen = candidates[chosen].clone();
                 Found::Ask { stored: SmallVec::from_iter([chosen.clone()]), chosen: Some(chosen), why }
             }
             // The way here was decided before anything was looked up.

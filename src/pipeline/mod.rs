@@ -45,7 +45,7 @@ use crate::front::outbound::Identity;
 use crate::front::page::page;
 use crate::front::{Admission, admit};
 use crate::message::{CacheResult, Outcome, Peer, Request, RequestId, Response};
-use crate::metrics::Events;
+use crate::metrics::{Events, Sharded};
 use crate::semantics::conditional::is_for_the_origin;
 use crate::semantics::facts::Facts;
 use crate::semantics::request::CacheMethod;
@@ -59,6 +59,9 @@ use lookup::Found;
 
 /// After so many tries to share somebody else's fetch a request stops trying.
 const TURNS: usize = 3;
+
+/// More ids than a process gives out in its life: a million a second for nine years.
+const IDS_OF_A_WORKER: u64 = 1 << 48;
 
 /// Everything a request's journey needs.
 pub struct Pipeline {
@@ -79,7 +82,8 @@ pub struct Pipeline {
     pub purged: Notify,
     /// What purges want to have again.
     pub refetching: Refetching,
-    next_id: AtomicU64,
+    /// A row of numbers for each worker, far from those of the others.
+    next_id: Sharded<AtomicU64>,
 }
 
 /// Which way a request goes.
@@ -141,7 +145,9 @@ impl Pipeline {
             shows_cache_status,
             query_bytes,
             purged: Notify::new(),
-            next_id: AtomicU64::new(first_id),
+            next_id: Sharded::with(|shard| {
+                AtomicU64::new(first_id.wrapping_add((shard as u64).wrapping_mul(IDS_OF_A_WORKER)))
+            }),
         }
     }
 
@@ -205,17 +211,17 @@ impl Pipeline {
         let mut turn = 0;
         loop {
             let found = self.look_up(&mut journey);
-            let (errand, forward) = match &found {
+            let (errand, forward) = match found {
                 Found::Usable(usable) => return self.deliver_hit(&journey, usable),
                 Found::Refreshable(usable) => {
-                    self.refresh(&journey, usable);
+                    self.refresh(&journey, &usable);
                     return self.deliver_hit(&journey, usable);
                 }
                 _ if journey.is_only_if_cached() => return self.refuse_only_if_cached(&journey),
-                Found::Ask { stored, why, .. } => {
-                    (self.errand_to_validate(&journey, stored), Forward::from(*why))
+                Found::Ask { ref stored, why, .. } => {
+                    (self.errand_to_validate(&journey, stored), Forward::from(why))
                 }
-                Found::Incomplete(part) => (self.errand_to_complete(&journey, part), Forward::Partial),
+                Found::Incomplete(ref part) => (self.errand_to_complete(&journey, part), Forward::Partial),
                 Found::OtherVariants => (self.errand_to_fill(&journey), Forward::VaryMiss),
                 Found::NotHere => (self.errand_to_fill(&journey), Forward::UriMiss),
             };
@@ -235,7 +241,7 @@ impl Pipeline {
                 Fetched::Confirmed { response, collapsed, not_kept, .. } => {
                     match self.accepts(&journey, collapsed, &response.facts, response.selecting()) {
                         Shared::Accepted => {
-                            return self.deliver_confirmed(&journey, &response, not_kept, forward, collapsed);
+                            return self.deliver_confirmed(&journey, response, not_kept, forward, collapsed);
                         }
                         Shared::OtherVariant => journey.note_variant(response.selecting()),
                         Shared::OwnOnly => turn = TURNS,
@@ -254,13 +260,13 @@ impl Pipeline {
                 Fetched::Own { response, reason, .. } => {
                     let failure = Failure::Status(response.status);
                     if let Some(stale) = self.stale_instead(&journey, &found, failure) {
-                        return self.deliver_stale(&journey, &stale, forward, failure);
+                        return self.deliver_stale(&journey, stale, forward, failure);
                     }
                     return self.deliver_own(&journey, *response, reason, forward);
                 }
                 Fetched::Failed { error, collapsed } => {
                     if let Some(stale) = self.stale_instead(&journey, &found, Failure::Unreachable) {
-                        return self.deliver_stale(&journey, &stale, forward, Failure::Unreachable);
+                        return self.deliver_stale(&journey, stale, forward, Failure::Unreachable);
                     }
                     // A connection that died under another's request says little of this one's: ask again,
                     // together with the others who waited. An origin that nobody can reach is another matter.
@@ -277,7 +283,7 @@ impl Pipeline {
                     if let Unshared::ServerError(status) = reason
                         && let Some(stale) = self.stale_instead(&journey, &found, Failure::Status(status))
                     {
-                        return self.deliver_stale(&journey, &stale, forward, Failure::Status(status));
+                        return self.deliver_stale(&journey, stale, forward, Failure::Status(status));
                     }
                     turn = TURNS;
                 }
@@ -322,6 +328,6 @@ impl Pipeline {
     }
 
     fn next_id(&self) -> RequestId {
-        RequestId(self.next_id.fetch_add(1, Ordering::Relaxed))
+        RequestId(self.next_id.mine().fetch_add(1, Ordering::Relaxed))
     }
 }

@@ -6,6 +6,7 @@ use http::Method;
 
 use crate::backend::Backend;
 use crate::front::Admitted;
+use crate::metrics::Sharded;
 use crate::policy::{QueryRule, Routes};
 use crate::semantics::Policy;
 
@@ -22,32 +23,29 @@ pub struct RoutePlan {
 /// All routes.
 pub struct Routing {
     routes: Routes,
-    /// By a route's number: 0 is what no route takes.
-    plans: Vec<Arc<RoutePlan>>,
+    /// By a route's number: 0 is what no route takes. Each request takes a reference to its plan and gives it
+    /// back, so each worker has copies of its own: two that counted in one place would wait for each other.
+    plans: Sharded<Vec<Arc<RoutePlan>>>,
 }
 
 impl Routing {
     /// `plans` by the numbers of `routes`, of which 0 is what no route takes.
-    pub fn new(routes: Routes, plans: Vec<Arc<RoutePlan>>) -> Self {
-        Routing { routes, plans }
+    pub fn new(routes: Routes, plans: Vec<RoutePlan>) -> Self {
+        Routing { routes, plans: Sharded::with(|_| plans.iter().cloned().map(Arc::new).collect()) }
     }
 
     /// The plan for a request.
     pub fn select(&self, host: &str, path: &str, method: &Method) -> &Arc<RoutePlan> {
         let number = self.routes.select(host, path, method).number;
-        self.plans.get(number).unwrap_or(&self.plans[0])
+        let plans = self.plans.mine();
+        plans.get(number).unwrap_or(&plans[0])
     }
 
     /// The plan for a request in normal form.
     pub fn plan_for(&self, admitted: &Admitted) -> &Arc<RoutePlan> {
-        match &self.plans[..] {
+        match &self.plans.mine()[..] {
             [only] => only,
             _ => self.select(&admitted.host, admitted.path(), &admitted.request.method),
         }
-    }
-
-    /// All plans.
-    pub fn plans(&self) -> &[Arc<RoutePlan>] {
-        &self.plans
     }
 }

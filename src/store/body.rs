@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::message::{Body, StoredSlice};
+use crate::message::Chunks;
 use crate::semantics::partial::Span;
 
 /// Bodies up to this size are kept in one piece.
@@ -24,7 +24,7 @@ enum Shape {
 /// A body in several pieces, or a part of one.
 #[derive(Debug)]
 struct Pieced {
-    chunks: Arc<[Bytes]>,
+    chunks: Box<[Bytes]>,
     len: u64,
     /// Which part of the representation it is, where it is not the whole.
     part: Option<Span>,
@@ -47,7 +47,7 @@ impl StoredBody {
         if part.is_none() && chunks.len() <= 1 {
             return StoredBody(Shape::One(chunks.pop().unwrap_or_default()));
         }
-        StoredBody(Shape::Other(Arc::new(Pieced { chunks: Arc::from(chunks), len, part })))
+        StoredBody(Shape::Other(Arc::new(Pieced { chunks: chunks.into_boxed_slice(), len, part })))
     }
 
     fn declared_part(&self) -> Option<Span> {
@@ -92,40 +92,18 @@ impl StoredBody {
         first..first + self.len()
     }
 
-    /// All that is kept, for a client.
-    pub fn all(&self) -> Body {
-        self.piece(0, self.len())
-    }
-
-    /// Bytes `start..end` of the representation, for a client; clipped to what is kept.
-    pub fn slice(&self, start: u64, end: u64) -> Body {
+    /// Bytes `start..end` of the representation, clipped to what is kept, as bytes of what is kept.
+    pub fn clip(&self, start: u64, end: u64) -> std::ops::Range<u64> {
         let kept = self.extent();
-        self.piece(
-            start.clamp(kept.start, kept.end) - kept.start,
-            end.clamp(kept.start, kept.end) - kept.start,
-        )
+        start.clamp(kept.start, kept.end) - kept.start..end.clamp(kept.start, kept.end) - kept.start
     }
 
-    /// What is kept, piece by piece.
-    pub fn chunks(&self) -> Vec<Bytes> {
+    /// What is kept, piece by piece, to be kept with more.
+    pub fn pieces(&self) -> Vec<Bytes> {
         match &self.0 {
             Shape::One(bytes) if bytes.is_empty() => Vec::new(),
             Shape::One(bytes) => vec![bytes.clone()],
             Shape::Other(pieced) => pieced.chunks.to_vec(),
-        }
-    }
-
-    /// Bytes `start..end` of what is kept.
-    fn piece(&self, start: u64, end: u64) -> Body {
-        if start >= end {
-            return Body::Empty;
-        }
-        match &self.0 {
-            Shape::One(bytes) => Body::Full(bytes.slice(start as usize..end as usize)),
-            Shape::Other(pieced) => match &*pieced.chunks {
-                [bytes] => Body::Full(bytes.slice(start as usize..end as usize)),
-                _ => Body::Stored(StoredSlice::new(pieced.chunks.clone(), start, end)),
-            },
         }
     }
 
@@ -141,6 +119,15 @@ impl StoredBody {
                 let bytes: u64 = pieced.chunks.iter().map(|chunk| rounded(chunk.len() as u64)).sum();
                 bytes + pieced.chunks.len() as u64 * PER_CHUNK + PIECED
             }
+        }
+    }
+}
+
+impl Chunks for StoredBody {
+    fn chunks(&self) -> &[Bytes] {
+        match &self.0 {
+            Shape::One(bytes) => std::slice::from_ref(bytes),
+            Shape::Other(pieced) => &pieced.chunks,
         }
     }
 }
@@ -195,7 +182,17 @@ fn gather(chunks: Vec<Bytes>, len: u64) -> Vec<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Body;
     use http_body_util::BodyExt;
+
+    fn all(body: &StoredBody) -> Body {
+        Body::stored(Arc::new(body.clone()), 0, body.len())
+    }
+
+    fn slice(body: &StoredBody, start: u64, end: u64) -> Body {
+        let range = body.clip(start, end);
+        Body::stored(Arc::new(body.clone()), range.start, range.end)
+    }
 
     async fn read(body: Body) -> Bytes {
         body.collect().await.unwrap().to_bytes()
@@ -208,9 +205,9 @@ mod tests {
             let want: Vec<u8> = chunks.concat();
             let body = StoredBody::whole(chunks);
             assert_eq!(body.len(), want.len() as u64);
-            assert_eq!(read(body.all()).await, want);
+            assert_eq!(read(all(&body)).await, want);
             let (start, end) = (want.len() / 3, want.len() * 2 / 3);
-            assert_eq!(read(body.slice(start as u64, end as u64)).await, want[start..end]);
+            assert_eq!(read(slice(&body, start as u64, end as u64)).await, want[start..end]);
         }
     }
 
@@ -231,7 +228,7 @@ mod tests {
         );
         assert_eq!(part.extent(), 2..6);
         assert_eq!(part.complete_length(), Some(10));
-        assert_eq!(read(part.slice(3, 5)).await, "de");
-        assert_eq!(read(part.slice(0, 3)).await, "c");
+        assert_eq!(read(slice(&part, 3, 5)).await, "de");
+        assert_eq!(read(slice(&part, 0, 3)).await, "c");
     }
 }

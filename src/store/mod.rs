@@ -205,13 +205,16 @@ impl Store {
     /// All responses stored under `key` that stand before the ledger as it is now.
     pub fn look_up(&self, key: Key) -> Candidates {
         let mut candidates = Candidates::new();
-        let Some(held) = self.memory.get(key) else { return candidates };
         let mut gone = 0;
-        for response in held.responses() {
-            match self.review_again(response) {
-                Some(reviewed) => candidates.push(reviewed),
-                None => gone += 1,
-            }
+        let mut judge = |response| match self.review(response) {
+            Some(reviewed) => candidates.push(reviewed),
+            None => gone += 1,
+        };
+        match self.memory.get(key) {
+            // As it was handed out: each reference more costs the cores that share it.
+            Some(Held::One(response)) => judge(response),
+            Some(Held::Many(responses)) => responses.iter().cloned().for_each(judge),
+            None => {}
         }
         if gone > 0 {
             self.remove_gone(key);
@@ -234,12 +237,16 @@ impl Store {
     /// A response that was looked up a while ago, as it stands before the ledger now; `None` if it was purged
     /// meanwhile.
     pub fn review_again(&self, response: &Arc<StoredResponse>) -> Option<Reviewed> {
+        self.review(response.clone())
+    }
+
+    fn review(&self, response: Arc<StoredResponse>) -> Option<Reviewed> {
         let soft_purged = match response.review(&self.ledger) {
             Review::Good => None,
             Review::Stale { since } => Some(since),
             Review::Gone => return None,
         };
-        Some(Reviewed { response: response.clone(), soft_purged })
+        Some(Reviewed { response, soft_purged })
     }
 
     /// Stores a response, unless the ledger condemns it for what came since `birth`. It takes the place of

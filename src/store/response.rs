@@ -12,7 +12,7 @@ use super::ledger::{Asked, Ledger, Review, Sequence, Standing, Subject};
 use super::packed::{self, Template, Templates};
 use super::tags::{TagDigest, TagSettings};
 use crate::clock::Moment;
-use crate::message::{Fields, lines_of};
+use crate::message::{Body, Chunks, Fields, lines_of};
 use crate::semantics::Facts;
 use crate::semantics::variant::Selecting;
 
@@ -215,6 +215,18 @@ impl StoredResponse {
         lines
     }
 
+    /// All of the body that is kept, for a client.
+    pub fn whole(self: Arc<Self>) -> Body {
+        let len = self.body.len();
+        Body::stored(self, 0, len)
+    }
+
+    /// Bytes `start..end` of the representation, for a client; clipped to what is kept.
+    pub fn slice(self: Arc<Self>, start: u64, end: u64) -> Body {
+        let range = self.body.clip(start, end);
+        Body::stored(self, range.start, range.end)
+    }
+
     /// Fields kept for Larder's own use and not shown to clients (tags), serialised.
     pub fn hidden(&self) -> &[u8] {
         self.rare.as_ref().map_or(&[], |rare| &rare.hidden)
@@ -309,6 +321,13 @@ impl StoredResponse {
 
     pub(super) fn was_removed(&self) -> bool {
         self.removed.load(Ordering::Relaxed)
+    }
+}
+
+/// A client that is sent the body holds on to the response, and to nothing else.
+impl Chunks for StoredResponse {
+    fn chunks(&self) -> &[Bytes] {
+        self.body.chunks()
     }
 }
 

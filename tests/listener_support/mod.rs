@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 use larder::clock::{Clock, Moment};
 use larder::listener::{
-    Address, Completion, DrainHandle, Drained, Limits, Listener, Refusal, Sent, Service, drain, serve,
+    Address, Completion, Crew, DrainHandle, Drained, Limits, Listener, Refusal, Sent, Service, drain, serve,
 };
 use larder::message::{
     Body, BodyError, CacheResult, FieldLines, Length, Outcome, Peer, Request, RequestId, Response,
@@ -144,7 +144,18 @@ impl House {
         A: Fn(Request) -> F + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
-        let bound = Listener::bind(&[address]).unwrap();
+        Self::start_with(Crew::here(), address, limits, answer).await
+    }
+
+    pub async fn start_with<F, A>(crew: Crew, address: Address, limits: Limits, answer: A) -> House
+    where
+        A: Fn(Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
+        let bound = {
+            let _of_the_crew = crew.enter();
+            Listener::bind(&[address]).unwrap()
+        };
         let address = match bound.addresses()[0] {
             Address::Tcp(address) => address,
             _ => "0.0.0.0:0".parse().unwrap(),
@@ -157,7 +168,7 @@ impl House {
             finished: sender,
         });
         let (handle, signal) = drain();
-        let served = tokio::spawn(serve(bound, service.clone(), limits, Clock::system(), signal));
+        let served = tokio::spawn(serve(bound, service.clone(), limits, Clock::system(), crew, signal));
         House { address, drain: handle, served, service, finished }
     }
 

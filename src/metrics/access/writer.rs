@@ -126,7 +126,7 @@ fn append_to(path: &PathBuf) -> io::Result<File> {
 impl Writer {
     /// Starts the thread. `buffer` bounds the bytes in all buffers together.
     pub(super) fn start(output: Output, buffer: usize) -> io::Result<Self> {
-        let buffers: Sharded<Mutex<Vec<u8>>> = Sharded::new();
+        let buffers: Sharded<Mutex<Vec<u8>>> = Sharded::default();
         let bound = (buffer / buffers.all().count()).max(SMALLEST_BOUND);
         let shared = Arc::new(Shared {
             buffers,
