@@ -35,7 +35,7 @@ struct Answer<'a> {
     lines: Lines<'a>,
     /// Further lines, of this exchange alone.
     once: &'a [u8],
-    facts: &'a Facts,
+    facts: Facts,
     /// Which part of the representation there is; `None` where its length is not known yet.
     span: Option<Span>,
     source: Source<'a>,
@@ -119,10 +119,11 @@ impl Pipeline {
     ) -> Response {
         response.note_hit();
         self.note_collapsed(collapsed);
-        let now = response.facts.response_time;
+        let facts = response.facts();
+        let now = facts.response_time;
         let status = CacheStatus {
             forward_status: Some(304),
-            ttl_secs: Some(response.facts.ttl_secs(now)),
+            ttl_secs: Some(facts.ttl_secs(now)),
             stored: not_kept.is_none(),
             collapsed: collapsed.then_some(true),
             detail: not_kept.map(|reason| reason.as_str().into()),
@@ -130,7 +131,7 @@ impl Pipeline {
         };
         let result = if collapsed { CacheResult::Collapsed } else { CacheResult::Revalidated };
         let outcome = journey.outcome_with_backend(result, forward.as_str());
-        self.deliver(journey, stored(response, response.facts.age_secs(now)), &status, outcome)
+        self.deliver(journey, stored(response, facts.age_secs(now)), &status, outcome)
     }
 
     /// A response that is being stored while it arrives.
@@ -163,7 +164,7 @@ impl Pipeline {
             status: arrival.status,
             lines: Lines::Shared(&arrival.lines),
             once: if collapsed { &[] } else { &arrival.once },
-            facts: &arrival.facts,
+            facts: arrival.facts,
             span,
             source: Source::Arriving(reader, arrival.length),
             age_secs: arrival.facts.age_secs(now),
@@ -304,11 +305,11 @@ impl Pipeline {
 
     fn not_modified(&self, journey: &Journey, answer: &Answer<'_>) -> bool {
         let entity_tag = field(&answer.lines, "etag");
-        let validators = Validators::stored(answer.facts, entity_tag);
+        let validators = Validators::stored(&answer.facts, entity_tag);
         let verdict = conditional::evaluate(
             &journey.facts,
             journey.headers(),
-            answer.facts,
+            &answer.facts,
             &validators,
             journey.now(),
         );
@@ -323,11 +324,11 @@ impl Pipeline {
         };
         let applies = journey.facts.asks_for_range() && (answer.status == StatusCode::OK || !whole);
         let Some(span) = answer.span.filter(|_| applies) else { return Selection::Whole };
-        let validators = Validators::stored(answer.facts, field(&answer.lines, "etag"));
+        let validators = Validators::stored(&answer.facts, field(&answer.lines, "etag"));
         let verdict = conditional::evaluate_if_range(
             &journey.facts,
             journey.headers(),
-            answer.facts,
+            &answer.facts,
             &validators,
             journey.now(),
         );
@@ -514,7 +515,7 @@ fn stored(response: &StoredResponse, age_secs: u32) -> Answer<'_> {
         status: response.status,
         lines: Lines::Written(response.lines(OWN_FIELDS_BYTES)),
         once: &[],
-        facts: &response.facts,
+        facts: response.facts(),
         span: Some(response.body.span()),
         source: Source::Stored(&response.body),
         age_secs,

@@ -93,7 +93,7 @@ impl Pipeline {
         let is_for_one = match found {
             Found::Ask { why: Ask::ResponseNoCache, .. } => true,
             Found::Ask { chosen: Some(chosen), .. } => {
-                let facts = &chosen.response.facts;
+                let facts = chosen.response.facts();
                 facts.freshness_lifetime_secs == 0 && !facts.has(Bit::StaleWhileRevalidate)
             }
             _ => false,

@@ -112,8 +112,8 @@ impl Pipeline {
             fields,
             fitting.clone().map(|reviewed| Candidate {
                 selecting: reviewed.response.selecting(),
-                date: reviewed.response.facts.date,
-                response_time: reviewed.response.facts.response_time,
+                date: reviewed.response.facts().date,
+                response_time: reviewed.response.facts().response_time,
             }),
         );
         let chosen = chosen.and_then(|(place, _)| fitting.clone().nth(place)).cloned();
@@ -165,7 +165,7 @@ fn nothing_chosen(journey: &Journey, fields: &Fields, candidates: &Candidates) -
 
 /// A response's facts, with a soft purge taken in: it became stale then at the latest.
 fn facts_of(reviewed: &Reviewed) -> Facts {
-    let mut facts = reviewed.response.facts;
+    let mut facts = reviewed.response.facts();
     if let Some(since) = reviewed.soft_purged {
         make_stale(&mut facts, since);
     }
@@ -202,5 +202,5 @@ fn may_complete(part: &Reviewed, journey: &Journey) -> bool {
         && !journey.facts.range
         && !journey.is_head()
         && part.soft_purged.is_none()
-        && response.facts.is_fresh(journey.now())
+        && response.facts().is_fresh(journey.now())
 }
