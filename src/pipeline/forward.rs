@@ -80,6 +80,7 @@ impl Pipeline {
             fields,
             content: journey.content.clone(),
             seen: journey.seen.clone(),
+            sight: journey.sight,
             by_scheme: self.identity.trust.is_any(),
             facts: journey.facts,
             purpose,

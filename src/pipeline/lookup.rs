@@ -69,7 +69,8 @@ impl By {
 impl Pipeline {
     /// What is stored for `journey`, and what may be done with it.
     pub(super) fn look_up(&self, journey: &mut Journey) -> Found {
-        let candidates = self.store.look_up(journey.key);
+        let (candidates, sight) = self.store.see(journey.key);
+        journey.sight = Some(sight);
         if candidates.is_empty() {
             journey.seen.clear();
             return self.find_equivalent(journey).map_or(Found::NotHere, Found::Usable);

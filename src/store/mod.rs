@@ -10,6 +10,7 @@ pub mod charge;
 mod date;
 pub mod equivalents;
 pub mod expression;
+mod falling;
 mod ghosts;
 pub mod ledger;
 pub mod memory;
@@ -29,6 +30,7 @@ pub use body::StoredBody;
 pub use charge::{Budget, Charge};
 use equivalents::Equivalents;
 use ledger::{Birth, Condemned, Ledger, LedgerSettings, Review, Sequence, Standing};
+pub use memory::Sight;
 use memory::{Memory, Shelved};
 use packed::Templates;
 pub use response::{Contents, Described, Place, StoredResponse};
@@ -204,8 +206,23 @@ impl Store {
 
     /// All responses stored under `key` that stand before the ledger as it is now.
     pub fn look_up(&self, key: Key) -> Candidates {
+        self.see(key).0
+    }
+
+    /// The same, and what spares a second search: to tell whether anything came since
+    /// ([`has_news`](Self::has_news)), and to store ([`keep_after`](Self::keep_after)).
+    pub fn see(&self, key: Key) -> (Candidates, Sight) {
+        let (held, sight) = self.memory.see(key);
+        (held.map(|held| self.standing(key, &held)).unwrap_or_default(), sight)
+    }
+
+    /// Whether anything may have been stored under the key that was looked at since then.
+    pub fn has_news(&self, sight: &Sight) -> bool {
+        !self.memory.is_as_seen(sight)
+    }
+
+    fn standing(&self, key: Key, held: &Held) -> Candidates {
         let mut candidates = Candidates::new();
-        let Some(held) = self.memory.get(key) else { return candidates };
         let mut gone = 0;
         for response in held.responses() {
             match self.review_again(response) {
@@ -250,15 +267,26 @@ impl Store {
         birth: &Birth,
         replaces: impl Fn(&StoredResponse) -> bool,
     ) -> Kept {
+        self.keep_after(None, contents, birth, replaces)
+    }
+
+    /// The same, after the key was looked at.
+    pub fn keep_after(
+        &self,
+        sight: Option<&Sight>,
+        contents: Contents,
+        birth: &Birth,
+        replaces: impl Fn(&StoredResponse) -> bool,
+    ) -> Kept {
         let admitted = self.ledger.admit(&contents.described(&self.settings.tags), birth);
-        self.put(contents, admitted, replaces)
+        self.put(sight, contents, admitted, replaces)
     }
 
     /// Stores what a 304, or a response to HEAD, made of the stored response `base`, in its place; unless
     /// the ledger condemns either. Keep `birth` until this returns.
     pub fn keep_freshened(&self, contents: Contents, base: &StoredResponse, birth: &Birth) -> Kept {
         let admitted = self.admit_freshened(&contents, base, birth);
-        self.put(contents, admitted, |other| std::ptr::eq(other, base))
+        self.put(None, contents, admitted, |other| std::ptr::eq(other, base))
     }
 
     /// The ledger's judgement of what a 304 made of `base`.
@@ -282,6 +310,7 @@ impl Store {
 
     fn put(
         &self,
+        sight: Option<&Sight>,
         contents: Contents,
         admitted: Result<Standing, Condemned>,
         replaces: impl Fn(&StoredResponse) -> bool,
@@ -296,9 +325,10 @@ impl Store {
         let key = Key(contents.place.key);
         let response = self.packed(contents, standing);
         let weight = response.weight();
-        self.memory.update(key, |held| {
+        self.memory.update_seen(key, sight, |held| {
+            let Some(held) = held else { return Some(Held(response.clone())) };
             let mut responses = vec![response.clone()];
-            for old in held.iter().flat_map(|held| held.responses()) {
+            for old in held.responses() {
                 if replaces(old) {
                     response.inherit_hits(old);
                     self.replaced.fetch_add(1, Ordering::Relaxed);
