@@ -30,6 +30,11 @@ const STRIPES: usize = 1024;
 /// How often settling may find that something more fell, or that moka passed something over.
 const SETTLING_ROUNDS: usize = 8;
 
+/// An index has room for as many keys as there are of this size, if not more than so many, from the start: 1 MiB
+/// for each GiB. To grow, it reads all of its keys anew.
+const EXPECTED_BYTES: u64 = 16 * 1024;
+const EXPECTED_KEYS_MAX: u64 = 1 << 18;
+
 /// What a shelf holds under one key. Cheap to clone.
 pub trait Shelved: Clone + Send + Sync + 'static {
     /// What it takes of the memory, in bytes. Always the same for one value.
@@ -81,14 +86,14 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn add(&self, value: &impl Shelved) {
-        self.responses.fetch_add(value.count() as i64, Ordering::Relaxed);
-        self.bytes.fetch_add(value.weight() as i64, Ordering::Relaxed);
+    fn add(&self, responses: u64, bytes: u64) {
+        self.responses.fetch_add(responses as i64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as i64, Ordering::Relaxed);
     }
 
-    fn subtract(&self, value: &impl Shelved) {
-        self.responses.fetch_sub(value.count() as i64, Ordering::Relaxed);
-        self.bytes.fetch_sub(value.weight() as i64, Ordering::Relaxed);
+    fn subtract(&self, responses: u64, bytes: u64) {
+        self.responses.fetch_sub(responses as i64, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes as i64, Ordering::Relaxed);
     }
 
     /// Responses stored now; those that moka has not evicted yet included.
@@ -117,12 +122,12 @@ impl<V: Shelved> Memory<V> {
         let main_bytes = capacity.saturating_sub(probation_bytes);
         let fell = |from_main: bool| {
             let (falling, tally, stripes) = (falling.clone(), tally.clone(), stripes.clone());
-            move |key: Key, value: &V, cause| {
+            move |key: Key, value: &V, weight: u64, cause| {
                 if cause == RemovalCause::Size {
                     let puts = stripe(&stripes, key).puts.load(Ordering::Acquire);
                     falling.note(key, Fallen { value: value.clone(), from_main, puts });
                 }
-                tally.subtract(value);
+                tally.subtract(value.count(), weight);
             }
         };
         Memory {
@@ -204,14 +209,14 @@ impl<V: Shelved> Memory<V> {
             || self.main.has_room(weight)
             || weight > self.probation.bytes / 2
             || (!place.probation && self.ghosts.lock().take(key));
-        self.tally.add(&value);
+        self.tally.add(value.count(), weight);
         if to_main {
-            self.main.insert(key, value, place.main);
+            self.main.insert(key, value, weight, place.main);
             if place.probation {
                 self.probation.remove(key);
             }
         } else {
-            self.probation.insert(key, value, place.probation);
+            self.probation.insert(key, value, weight, place.probation);
         }
         // When it is there: whoever still reads the old number has searched, or will search, again.
         stripe.puts.fetch_add(1, Ordering::Release);
@@ -262,17 +267,17 @@ impl<V: Shelved> Memory<V> {
             return;
         }
         let Some(value) = value.still_wanted() else { return };
-        let asks = value.asks();
+        let (asks, weight) = (value.asks(), value.weight());
         let stays = match from_main {
             // While there is room nothing has to go.
-            false => asks > 0 || self.main.has_room(value.weight()),
+            false => asks > 0 || self.main.has_room(weight),
             // As often as it was asked for, up to three times: recency alone keeps too little.
             true => asks > 0,
         };
         if stays {
             value.set_asks(if from_main { asks - 1 } else { 0 });
-            self.tally.add(&value);
-            self.main.insert(key, value, false);
+            self.tally.add(value.count(), weight);
+            self.main.insert(key, value, weight, false);
             stripe.puts.fetch_add(1, Ordering::Release);
             return;
         }
@@ -337,28 +342,32 @@ struct Load {
 
 impl<V: Shelved> Shelf<V> {
     /// A shelf for so many bytes; `fell` is told of each value that is there no more, and why.
-    fn new(bytes: u64, fell: impl Fn(Key, &V, RemovalCause) + Send + Sync + 'static) -> Self {
+    fn new(bytes: u64, fell: impl Fn(Key, &V, u64, RemovalCause) + Send + Sync + 'static) -> Self {
         let grain = grain(bytes);
         let load = Arc::new(Load::default());
         let lightened = load.clone();
         let cache = Cache::builder()
             .max_capacity(bytes / grain)
-            .weigher(move |_: &Key, value: &V| u32::try_from(grains(value, grain)).unwrap_or(u32::MAX))
+            .initial_capacity((bytes / EXPECTED_BYTES).min(EXPECTED_KEYS_MAX) as usize)
+            .weigher(move |_: &Key, value: &V| {
+                u32::try_from(value.weight().div_ceil(grain)).unwrap_or(u32::MAX)
+            })
             // Recency decides on a shelf; frequency decides between the shelves.
             .eviction_policy(EvictionPolicy::lru())
             .eviction_listener(move |key: Arc<Key>, value: V, cause| {
-                fell(*key, &value, cause);
+                let weight = value.weight();
+                fell(*key, &value, weight, cause);
                 // Afterwards: who finds nothing here must find it falling.
-                lightened.grains.fetch_sub(grains(&value, grain) as i64, Ordering::Release);
+                lightened.grains.fetch_sub(weight.div_ceil(grain) as i64, Ordering::Release);
                 lightened.keys.fetch_sub(1, Ordering::Release);
             })
             .build_with_hasher(KeyIsHash);
         Shelf { cache, bytes, grain, load, reweighs: AtomicBool::new(false) }
     }
 
-    /// Puts a value there; in the place of another, if it is known to be there.
-    fn insert(&self, key: Key, value: V, replaces: bool) {
-        self.load.grains.fetch_add(grains(&value, self.grain) as i64, Ordering::Relaxed);
+    /// Puts a value of this weight there; in the place of another, if one is known to be there.
+    fn insert(&self, key: Key, value: V, weight: u64, replaces: bool) {
+        self.load.grains.fetch_add(weight.div_ceil(self.grain) as i64, Ordering::Relaxed);
         self.load.keys.fetch_add(1, Ordering::Relaxed);
         self.cache.insert(key, value);
         if replaces {
@@ -395,10 +404,6 @@ impl<V: Shelved> Shelf<V> {
     fn is_overfull(&self) -> bool {
         !self.has_room(0)
     }
-}
-
-fn grains(value: &impl Shelved, grain: u64) -> u64 {
-    value.weight().div_ceil(grain)
 }
 
 /// moka counts a weight in 32 bits: on very large shelves in grains of more than a byte, rounded up.

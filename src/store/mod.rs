@@ -324,7 +324,6 @@ impl Store {
         };
         let key = Key(contents.place.key);
         let response = self.packed(contents, standing);
-        let weight = response.weight();
         self.memory.update_seen(key, sight, |held| {
             let Some(held) = held else { return Some(Held(response.clone())) };
             let mut responses = vec![response.clone()];
@@ -338,7 +337,7 @@ impl Store {
             }
             Held::of(responses)
         });
-        if weight > self.settings.memory / 256 {
+        if response.body.len() > self.settings.memory / 256 {
             self.memory.settle();
         }
         Kept::Stored(response)

@@ -3,6 +3,7 @@
 //!
 //! Lines come back byte for byte, in their order.
 
+use std::cell::RefCell;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -85,9 +86,39 @@ struct Hole {
 }
 
 /// Lines as a template has them, before it is known whether there is one.
+#[derive(Debug, Default)]
 pub(super) struct Outline {
     text: Vec<u8>,
     holes: SmallVec<[Hole; 8]>,
+}
+
+/// Where a response is put together before it is known how much room it takes.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub packed: Vec<u8>,
+    pub outline: Outline,
+}
+
+/// More than this is not kept for the next response.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Scratch {
+    /// Hands this thread's out for one response, empty.
+    pub(super) fn with<T>(use_it: impl FnOnce(&mut Scratch) -> T) -> T {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let made = use_it(scratch);
+            scratch.packed.clear();
+            scratch.packed.shrink_to(SCRATCH_BYTES);
+            scratch.outline.text.clear();
+            scratch.outline.text.shrink_to(SCRATCH_BYTES);
+            scratch.outline.holes.clear();
+            made
+        })
+    }
 }
 
 impl Template {
@@ -144,9 +175,8 @@ impl Templates {
 }
 
 /// Parts `lines` into what others may have in common with it and the values that are its own, which are packed
-/// behind what is in `packed` already.
-pub(super) fn pack(lines: &[u8], packed: &mut Vec<u8>) -> Outline {
-    let mut outline = Outline { text: Vec::with_capacity(lines.len()), holes: SmallVec::new() };
+/// behind what is in `packed` already; the outline is empty before.
+pub(super) fn pack(lines: &[u8], packed: &mut Vec<u8>, outline: &mut Outline) {
     let (mut copied, mut line) = (0, 0);
     // Longer ones do not fit the holes' places, and are far beyond what an origin may send by default.
     let cut = if lines.len() > usize::from(u16::MAX) { &[] } else { lines };
@@ -163,7 +193,6 @@ pub(super) fn pack(lines: &[u8], packed: &mut Vec<u8>) -> Outline {
         line = (end + 2).min(cut.len());
     }
     outline.text.extend_from_slice(&lines[copied..]);
-    outline
 }
 
 fn is_own(name: &[u8]) -> bool {
@@ -236,23 +265,28 @@ mod tests {
     }
 
     fn there_and_back(lines: &[u8]) -> Vec<u8> {
-        let (mut packed, mut back) = (Vec::new(), Vec::new());
-        let template = template(&pack(lines, &mut packed));
+        let ((packed, outline), mut back) = (packed(lines), Vec::new());
+        let template = template(&outline);
         unpack(&template, &packed, &mut back);
         assert!(back.len() <= template.room_for(packed.len()));
         back
     }
 
     fn outline(lines: &[u8]) -> Outline {
-        pack(lines, &mut Vec::new())
+        packed(lines).1
+    }
+
+    fn packed(lines: &[u8]) -> (Vec<u8>, Outline) {
+        let (mut packed, mut outline) = (Vec::new(), Outline::default());
+        pack(lines, &mut packed, &mut outline);
+        (packed, outline)
     }
 
     #[test]
     fn ordinary_fields_take_few_bytes_of_their_own() {
         let lines = b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\nserver: nginx\r\netag: \"65f1c2ab-400\"\r\n\
             last-modified: Sat, 05 Nov 1994 08:49:37 GMT\r\n";
-        let mut packed = Vec::new();
-        let outline = pack(lines, &mut packed);
+        let (packed, outline) = packed(lines);
         assert_eq!(outline.text, b"date: \r\nserver: nginx\r\netag: \r\nlast-modified: \r\n");
         assert_eq!(packed.len(), 4 + 1 + 14 + 4);
         assert_eq!(there_and_back(lines), lines);

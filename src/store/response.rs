@@ -10,16 +10,16 @@ use http::StatusCode;
 use super::body::{StoredBody, rounded};
 use super::brief::Brief;
 use super::ledger::{Asked, Ledger, Review, Sequence, Standing, Subject};
-use super::packed::{self, Template, Templates};
+use super::packed::{self, Scratch, Template, Templates};
 use super::tags::{TagDigest, TagSettings};
 use crate::clock::Moment;
 use crate::message::{Fields, lines_of};
 use crate::semantics::Facts;
 use crate::semantics::variant::Selecting;
 
-/// Bytes that a stored response takes beyond its fields, body and tags: 192 for the struct itself with its
-/// reference counts, 271 for the shelf's index (`benches/memory`), and 2 % of both for the allocator's pages.
-const OVERHEAD_BYTES: u64 = 472;
+/// Bytes that a stored response takes beyond its fields, body and tags: 160 for the struct itself with its
+/// reference counts, 249 for the shelf's index (`benches/memory`), and 2 % of both for the allocator's pages.
+const OVERHEAD_BYTES: u64 = 417;
 
 /// More asks than this are not counted: enough to tell what is popular.
 const ASKS_MAX: u8 = 3;
@@ -138,20 +138,22 @@ impl StoredResponse {
             useful_until,
         } = contents;
         let target = &place.target[..place.target.len().min(usize::from(u16::MAX))];
-        let mut text = Vec::with_capacity(TARGET_AT + target.len() + 64);
-        text.push(0);
-        text.extend_from_slice(&(target.len() as u16).to_le_bytes());
-        text.extend_from_slice(target);
-        let brief = Brief::new(&facts, status, &mut text);
-        if place.page != place.key {
-            text[0] |= HAS_PAGE;
-            text.extend_from_slice(&place.page.to_le_bytes());
-        }
-        let outline = packed::pack(&lines, &mut text);
-        let (template, is_new) = templates.find(&place.host, &outline);
-        if is_new {
-            text[0] |= MADE_TEMPLATE;
-        }
+        let (text, template, brief) = Scratch::with(|Scratch { packed: text, outline }| {
+            text.push(0);
+            text.extend_from_slice(&(target.len() as u16).to_le_bytes());
+            text.extend_from_slice(target);
+            let brief = Brief::new(&facts, status, text);
+            if place.page != place.key {
+                text[0] |= HAS_PAGE;
+                text.extend_from_slice(&place.page.to_le_bytes());
+            }
+            packed::pack(&lines, text, outline);
+            let (template, is_new) = templates.find(&place.host, outline);
+            if is_new {
+                text[0] |= MADE_TEMPLATE;
+            }
+            (text[..].into(), template, brief)
+        });
         let url = place.url();
         let is_plain = url == place.key
             && hidden.is_empty()
@@ -165,7 +167,7 @@ impl StoredResponse {
             body,
             born,
             template,
-            text: text.into_boxed_slice(),
+            text,
             rare: (!is_plain).then(|| Box::new(rare)),
             brief,
             hits: AtomicU32::new(0),
