@@ -14,12 +14,17 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 /// (`benches/memory`, a ceiling of 256 MiB, ten times of it passed through): 1.12 of the ceiling at most and
 /// all given back 5 s after a purge of everything; with jemalloc's own 10 s decay and no thread 1.15, and
 /// half of it still there after 5 s, all of it while the process rests.
+///
+/// Objects of 512 bytes to 4 KiB in powers of two are cut from blocks of four pages, as those of the sizes
+/// between them are. jemalloc cuts them from one page, and keeps 128 bytes for each such block: of a stored
+/// response of 1 KiB, 24 bytes are saved.
 // jemalloc reads its settings from this symbol when the process starts: there is no other way that does not
 // leave them to the environment. Nothing but the name is unsafe about it, and the `_rjem_` prefix is ours.
 #[allow(unsafe_code)]
 #[unsafe(export_name = "_rjem_malloc_conf")]
 #[used]
-pub static ALLOCATOR_SETTINGS: &[u8; 60] = b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0\0";
+pub static ALLOCATOR_SETTINGS: &[u8; 117] = b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,\
+slab_sizes:512-512:4|1024-1024:4|2048-2048:4|4096-4096:4\0";
 
 pub mod app;
 pub mod cli;

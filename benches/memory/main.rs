@@ -68,7 +68,7 @@ fn index(count: u64) {
     let before = resident();
     for number in 0..count {
         let key = (u128::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-        memory.update(Key(key), |_| Some(Nothing([0; 3])));
+        memory.update(Key(key), |_| Some(Nothing([0])));
     }
     memory.settle();
     std::thread::sleep(Duration::from_secs(2));
@@ -77,7 +77,7 @@ fn index(count: u64) {
 
 /// As large as what the store keeps under a key.
 #[derive(Clone)]
-struct Nothing(#[allow(dead_code)] [u64; 3]);
+struct Nothing(#[allow(dead_code)] [u64; 1]);
 
 impl Shelved for Nothing {
     fn weight(&self) -> u64 {

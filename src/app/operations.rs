@@ -241,7 +241,7 @@ fn inspected(held: &Reviewed, policy: &Policy, now: Moment) -> InspectedVariant 
     use crate::semantics::RequestFacts;
     use crate::semantics::reuse::{self, Reuse};
     let response = &held.response;
-    let mut facts: Facts = response.facts;
+    let mut facts: Facts = response.facts();
     if let Some(since) = held.soft_purged {
         facts.freshness_lifetime_secs = facts.freshness_lifetime_secs.min(facts.age_secs(since));
     }

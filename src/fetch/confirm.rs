@@ -66,7 +66,7 @@ impl Fetch {
         birth: &Birth,
         times: Times,
     ) -> Option<Freshened> {
-        let freshened = validation::freshen(&base.facts, stored, newer, times.exchange(), &errand.policy);
+        let freshened = validation::freshen(&base.facts(), stored, newer, times.exchange(), &errand.policy);
         let not_kept = freshened.not_kept(&errand.facts);
         let contents = |fields: Fields| {
             let what =
@@ -114,13 +114,13 @@ impl Fetch {
             head.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         let whole = (!base.body.is_partial()).then(|| base.body.len());
-        match validation::head_effect(&base.facts, &stored, whole, response.status, &head) {
+        match validation::head_effect(&base.facts(), &stored, whole, response.status, &head) {
             HeadEffect::None => {}
             HeadEffect::Freshen => {
                 let _ = self.freshen(base, &stored, &head, errand, birth, times);
             }
             HeadEffect::Invalidate => {
-                let mut facts = base.facts;
+                let mut facts = base.facts();
                 facts.bits.set(Bit::Invalid, true);
                 let what = Kind { status: base.status, facts, range: base.range().map(Into::into) };
                 let contents = Contents {
@@ -142,7 +142,7 @@ impl Fetch {
     ) -> Option<Vec<Bytes>> {
         let Length::Known(length) = response.length else { return None };
         let stored = part.fields();
-        let now = part.facts.response_time;
+        let now = part.facts().response_time;
         let (one, two) = (Validators::read(&stored, now), Validators::read(&response.headers, now));
         let span = Span::reconcile(ContentRange::read(&response.headers)?, length)?;
         let fits = part.body.extent().end == span.start
@@ -159,7 +159,7 @@ pub(super) fn validators_of<'a>(
     let of = |(stored, fields): (&Arc<StoredResponse>, &'a Fields)| validation::Stored {
         entity_tag: fields.get(ETAG).map(Value::as_bytes),
         last_modified: fields.get(LAST_MODIFIED).map(Value::as_bytes),
-        date: stored.facts.date,
+        date: stored.facts().date,
         partial: stored.body.is_partial(),
     };
     stored.iter().zip(fields).map(of).collect()

@@ -11,7 +11,7 @@ use crate::backend::{Backend, OriginRequest};
 use crate::message::{Body, Fields, InterimSender, Length};
 use crate::semantics::validation::Conditions;
 use crate::semantics::{Policy, RequestFacts};
-use crate::store::{Place, StoredResponse};
+use crate::store::{Place, Sight, StoredResponse};
 
 /// One fetch. It owns everything it needs: it outlives the client's request.
 #[derive(Clone)]
@@ -28,6 +28,8 @@ pub struct Errand {
     pub content: Bytes,
     /// What was stored under the key when the store was asked: anything else there is news.
     pub seen: Vec<Arc<StoredResponse>>,
+    /// What spares a second look there, where nothing was stored since.
+    pub sight: Option<Sight>,
     /// Whether responses are kept apart by the scheme that a trusted proxy tells of (`X-Forwarded-Proto`).
     pub by_scheme: bool,
     /// What the client's request asked of a cache.

@@ -15,7 +15,7 @@ use crate::semantics::partial::Span;
 use crate::semantics::variant::{self, Selecting, Vary};
 use crate::semantics::{Facts, fields, staleness};
 use crate::store::ledger::Birth;
-use crate::store::{Contents, Key, StoredBody};
+use crate::store::{Contents, Key, Sight, StoredBody};
 
 /// What stays of a response beside its fields and body.
 pub(super) struct Kind {
@@ -25,7 +25,14 @@ pub(super) struct Kind {
 }
 
 impl Fetch {
-    pub(super) fn store_whole(&self, draft: Contents, tape: &Tape, span: Option<Span>, birth: &Birth) {
+    pub(super) fn store_whole(
+        &self,
+        draft: Contents,
+        tape: &Tape,
+        span: Option<Span>,
+        sight: Option<&Sight>,
+        birth: &Birth,
+    ) {
         let Some(chunks) = tape.chunks() else { return };
         let body = match span {
             None => StoredBody::whole(chunks),
@@ -38,7 +45,7 @@ impl Fetch {
         let contents = Contents { body, ..draft };
         let partial = contents.body.is_partial();
         let selecting = contents.selecting.clone();
-        let _kept = self.store.keep(contents, birth, |old| {
+        let _kept = self.store.keep_after(sight, contents, birth, |old| {
             // A part never takes the place of a whole.
             (!partial || old.body.is_partial()) && variant::replaces(&selecting, old.selecting())
         });

@@ -123,6 +123,9 @@ impl Fetch {
 
     /// Whether something was stored under the errand's key since the store was asked.
     fn has_news(&self, errand: &Errand) -> bool {
+        if errand.sight.is_some_and(|sight| !self.store.has_news(&sight)) {
+            return false;
+        }
         let is_known =
             |response: &Arc<StoredResponse>| errand.seen.iter().any(|seen| Arc::ptr_eq(seen, response));
         self.store.look_up(Key(errand.place.key)).iter().any(|reviewed| !is_known(&reviewed.response))

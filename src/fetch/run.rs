@@ -284,7 +284,7 @@ impl Fetch {
         let pumped = pump(response.body, &tape, &mut charge, &bounds).await;
         match pumped {
             Pumped::Kept { trailers } => {
-                self.store_whole(draft, &tape, span, &birth);
+                self.store_whole(draft, &tape, span, errand.sight.as_ref(), &birth);
                 tape.finish(trailers);
             }
             Pumped::TooLarge => self.remember(&errand, Unshared::TooLarge, self.clock.now()),

@@ -119,10 +119,11 @@ impl Pipeline {
     ) -> Response {
         response.note_hit();
         self.note_collapsed(collapsed);
-        let now = response.facts.response_time;
+        let facts = response.facts();
+        let now = facts.response_time;
         let status = CacheStatus {
             forward_status: Some(304),
-            ttl_secs: Some(response.facts.ttl_secs(now)),
+            ttl_secs: Some(facts.ttl_secs(now)),
             stored: not_kept.is_none(),
             collapsed: collapsed.then_some(true),
             detail: not_kept.map(|reason| reason.as_str().into()),
@@ -130,8 +131,7 @@ impl Pipeline {
         };
         let result = if collapsed { CacheResult::Collapsed } else { CacheResult::Revalidated };
         let outcome = journey.outcome_with_backend(result, forward.as_str());
-        let age_secs = response.facts.age_secs(now);
-        self.deliver(journey, stored(response, age_secs), &status, outcome)
+        self.deliver(journey, stored(response, facts.age_secs(now)), &status, outcome)
     }
 
     /// A response that is being stored while it arrives.
@@ -522,7 +522,7 @@ fn stored(response: Arc<StoredResponse>, age_secs: u32) -> Answer<'static> {
         status: response.status,
         lines: Lines::Written(response.lines(OWN_FIELDS_BYTES)),
         once: &[],
-        facts: response.facts,
+        facts: response.facts(),
         span: Some(response.body.span()),
         source: Source::Stored(response),
         age_secs,

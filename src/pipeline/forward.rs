@@ -80,6 +80,7 @@ impl Pipeline {
             fields,
             content: journey.content.clone(),
             seen: journey.seen.clone(),
+            sight: journey.sight,
             by_scheme: self.identity.trust.is_any(),
             facts: journey.facts,
             purpose,
@@ -93,7 +94,7 @@ impl Pipeline {
         let is_for_one = match found {
             Found::Ask { why: Ask::ResponseNoCache, .. } => true,
             Found::Ask { chosen: Some(chosen), .. } => {
-                let facts = &chosen.response.facts;
+                let facts = chosen.response.facts();
                 facts.freshness_lifetime_secs == 0 && !facts.has(Bit::StaleWhileRevalidate)
             }
             _ => false,

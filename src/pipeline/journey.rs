@@ -24,7 +24,7 @@ use crate::semantics::reuse::{self, Reuse, Unusable};
 use crate::semantics::status::CacheStatus;
 use crate::semantics::variant::Selecting;
 use crate::store::ledger::Sequence;
-use crate::store::{Key, Place, StoredResponse};
+use crate::store::{Key, Place, Sight, StoredResponse};
 
 /// So many times the same pseudonym in `Via` is a loop, and not a chain of tiers.
 const VIA_MAX: usize = 8;
@@ -68,6 +68,7 @@ pub struct Journey {
     variant: Option<Selecting>,
     /// What was stored under the key, and of no use, when the store was last asked.
     pub(super) seen: Vec<Arc<StoredResponse>>,
+    pub(super) sight: Option<Sight>,
     /// The fields as the origin is told them, once something turns out to vary by one that Larder writes.
     told: OnceLock<Fields>,
 }
@@ -98,6 +99,7 @@ impl Pipeline {
             origin_wait: None,
             variant: None,
             seen: Vec::new(),
+            sight: None,
             told: OnceLock::new(),
         }
     }

@@ -69,7 +69,8 @@ impl By {
 impl Pipeline {
     /// What is stored for `journey`, and what may be done with it.
     pub(super) fn look_up(&self, journey: &mut Journey) -> Found {
-        let mut candidates = self.store.look_up(journey.key);
+        let (mut candidates, sight) = self.store.see(journey.key);
+        journey.sight = Some(sight);
         if candidates.is_empty() {
             journey.seen.clear();
             return self.find_equivalent(journey).map_or(Found::NotHere, Found::Usable);
@@ -113,8 +114,8 @@ impl Pipeline {
             fields,
             fitting.clone().map(|(_, reviewed)| Candidate {
                 selecting: reviewed.response.selecting(),
-                date: reviewed.response.facts.date,
-                response_time: reviewed.response.facts.response_time,
+                date: reviewed.response.facts().date,
+                response_time: reviewed.response.facts().response_time,
             }),
         );
         let chosen = chosen.and_then(|(place, _)| fitting.clone().nth(place)).map(|(index, _)| index);
@@ -169,7 +170,7 @@ fn nothing_chosen(journey: &Journey, fields: &Fields, candidates: &Candidates) -
 
 /// A response's facts, with a soft purge taken in: it became stale then at the latest.
 fn facts_of(reviewed: &Reviewed) -> Facts {
-    let mut facts = reviewed.response.facts;
+    let mut facts = reviewed.response.facts();
     if let Some(since) = reviewed.soft_purged {
         make_stale(&mut facts, since);
     }
@@ -206,5 +207,5 @@ fn may_complete(part: &Reviewed, journey: &Journey) -> bool {
         && !journey.facts.range
         && !journey.is_head()
         && part.soft_purged.is_none()
-        && response.facts.is_fresh(journey.now())
+        && response.facts().is_fresh(journey.now())
 }

@@ -239,7 +239,7 @@ impl Pipeline {
             }
             match fetched {
                 Fetched::Confirmed { response, collapsed, not_kept, .. } => {
-                    match self.accepts(&journey, collapsed, &response.facts, response.selecting()) {
+                    match self.accepts(&journey, collapsed, &response.facts(), response.selecting()) {
                         Shared::Accepted => {
                             return self.deliver_confirmed(&journey, response, not_kept, forward, collapsed);
                         }

@@ -10,6 +10,10 @@ use crate::semantics::partial::Span;
 /// Bodies up to this size are kept in one piece.
 pub const CHUNK_BYTES: usize = 256 * 1024;
 
+/// Bodies up to this size are copied to be kept, if somebody else holds them too: to the one who asked for it
+/// they are on their way.
+const COPIED_BYTES: u64 = 4096;
+
 /// What is kept of a response's body. As large as one `Bytes`: most bodies are small and whole.
 #[derive(Clone, Debug)]
 pub struct StoredBody(Shape);
@@ -148,7 +152,10 @@ fn gather(chunks: Vec<Bytes>, len: u64) -> Vec<Bytes> {
         return Vec::new();
     }
     if chunks.len() == 1 && len <= CHUNK_BYTES as u64 {
-        return chunks;
+        // A handle that is shared has a count of its own for as long as it is stored. A copy has none until it is
+        // asked for, and most are never asked for.
+        let is_shared = len <= COPIED_BYTES && !chunks[0].is_unique();
+        return if is_shared { vec![Bytes::copy_from_slice(&chunks[0])] } else { chunks };
     }
     if len <= CHUNK_BYTES as u64 {
         let mut all = Vec::with_capacity(len as usize);

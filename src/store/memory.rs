@@ -1,15 +1,16 @@
 //! Which responses stay in memory: two shelves and a list of ghosts. The only file that names moka.
 //!
-//! New responses go to a small *probation* shelf (a tenth of the bytes). What is asked for again there
-//! moves to the *main* shelf when it falls off; what is not leaves only its fingerprint, its *ghost*, and
-//! if it comes back while the ghost remains it goes straight to the main shelf. What falls off the main
-//! shelf is put back as often as it was asked for there, three times at most. As long as the main shelf
-//! has room, nothing goes. On real traces this keeps more hits than one moka cache of either policy, and
-//! as many as S3-FIFO (see `docs/hit-ratio.md`).
+//! While the *main* shelf has room, everything goes there, and nothing goes. From then on new responses go to a
+//! small *probation* shelf (a tenth of the bytes). What is asked for again there moves to the main shelf when it
+//! falls off; what is not leaves only its fingerprint, its *ghost*, and if it comes back while the ghost
+//! remains it goes straight to the main shelf. What falls off the main shelf is put back as often as it was
+//! asked for there, three times at most. On real traces this keeps more hits than one moka cache of either
+//! policy, and as many as S3-FIFO (see `docs/hit-ratio.md`).
 //!
 //! moka evicts with a lag, and only when something happens: [`Memory::settle`] runs what it left pending.
+//! What each of its calls costs is mostly lines of memory that no core has at hand, so a miss makes two: one
+//! search of the main shelf and one insertion ([`Sight`]).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
@@ -19,14 +20,20 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 
 use super::Key;
+use super::falling::{Fallen, Falling};
 use super::ghosts::Ghosts;
 
 /// The part of the bytes that new responses get, in percent.
 const PROBATION_PERCENT: u64 = 10;
 /// How many locks keep the updates of one key in order.
-const STRIPES: usize = 256;
-/// How often settling may find that something more fell.
-const SETTLING_ROUNDS: usize = 4;
+const STRIPES: usize = 1024;
+/// How often settling may find that something more fell, or that moka passed something over.
+const SETTLING_ROUNDS: usize = 8;
+
+/// An index has room for as many keys as there are of this size, if not more than so many, from the start: 1 MiB
+/// for each GiB. To grow, it reads all of its keys anew.
+const EXPECTED_BYTES: u64 = 16 * 1024;
+const EXPECTED_KEYS_MAX: u64 = 1 << 18;
 
 /// What a shelf holds under one key. Cheap to clone.
 pub trait Shelved: Clone + Send + Sync + 'static {
@@ -44,57 +51,30 @@ pub trait Shelved: Clone + Send + Sync + 'static {
 
 /// All that is stored, by key, bounded by weight.
 pub struct Memory<V> {
-    main: Cache<Key, V, KeyIsHash>,
-    probation: Cache<Key, V, KeyIsHash>,
+    main: Shelf<V>,
+    probation: Shelf<V>,
     ghosts: Mutex<Ghosts>,
     /// Updates of one key come one after the other; look-ups take no lock.
-    stripes: Box<[Mutex<()>]>,
+    stripes: Arc<[Stripe]>,
     falling: Arc<Falling<V>>,
     tally: Arc<Tally>,
-    probation_bytes: u64,
-    main_bytes: u64,
 }
 
-/// What fell off a shelf and waits to land: to be promoted, kept on, or remembered as a ghost.
-/// moka's listener only notes it here; it may run inside any of the shelf's own calls.
-#[derive(Debug)]
-struct Falling<V> {
-    some: AtomicBool,
-    entries: Mutex<HashMap<Key, Fallen<V>, KeyIsHash>>,
+/// The keys that share a lock.
+#[derive(Debug, Default)]
+struct Stripe {
+    lock: Mutex<()>,
+    /// How often something was put on a shelf under one of them; counted with the lock held, when it is there.
+    puts: AtomicU64,
 }
 
-#[derive(Debug)]
-struct Fallen<V> {
-    value: V,
-    from: Shelf,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shelf {
-    Main,
-    Probation,
-}
-
-impl<V> Falling<V> {
-    fn note(&self, key: Key, value: V, from: Shelf) {
-        self.entries.lock().insert(key, Fallen { value, from });
-        self.some.store(true, Ordering::Release);
-    }
-
-    fn any(&self) -> bool {
-        self.some.load(Ordering::Acquire)
-    }
-
-    fn take(&self, key: Key) -> Option<Fallen<V>> {
-        if self.any() { self.entries.lock().remove(&key) } else { None }
-    }
-
-    /// The keys that are falling now.
-    fn keys(&self) -> Vec<Key> {
-        let entries = self.entries.lock();
-        self.some.store(false, Ordering::Release);
-        entries.keys().copied().collect()
-    }
+/// What was to be seen under a key, and when. As long as nothing was put under the keys of its stripe since, the
+/// shelves need not be searched again: what was not there is not there.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight {
+    key: Key,
+    puts: u64,
+    nothing: bool,
 }
 
 /// How much is stored, and how much had to go for want of room.
@@ -106,14 +86,14 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn add(&self, value: &impl Shelved) {
-        self.responses.fetch_add(value.count() as i64, Ordering::Relaxed);
-        self.bytes.fetch_add(value.weight() as i64, Ordering::Relaxed);
+    fn add(&self, responses: u64, bytes: u64) {
+        self.responses.fetch_add(responses as i64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as i64, Ordering::Relaxed);
     }
 
-    fn subtract(&self, value: &impl Shelved) {
-        self.responses.fetch_sub(value.count() as i64, Ordering::Relaxed);
-        self.bytes.fetch_sub(value.weight() as i64, Ordering::Relaxed);
+    fn subtract(&self, responses: u64, bytes: u64) {
+        self.responses.fetch_sub(responses as i64, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes as i64, Ordering::Relaxed);
     }
 
     /// Responses stored now; those that moka has not evicted yet included.
@@ -135,28 +115,28 @@ impl Tally {
 impl<V: Shelved> Memory<V> {
     /// An empty memory for `capacity` bytes, as [`Shelved::weight`] counts them.
     pub fn new(capacity: u64) -> Self {
-        let falling = Arc::new(Falling { some: AtomicBool::new(false), entries: Mutex::default() });
+        let falling = Arc::new(Falling::default());
         let tally = Arc::new(Tally::default());
+        let stripes: Arc<[Stripe]> = (0..STRIPES).map(|_| Stripe::default()).collect();
         let probation_bytes = (capacity * PROBATION_PERCENT / 100).max(1);
         let main_bytes = capacity.saturating_sub(probation_bytes);
-        let fell = |from: Shelf| {
-            let (falling, tally) = (falling.clone(), tally.clone());
-            move |key: Arc<Key>, value: V, cause| {
-                tally.subtract(&value);
+        let fell = |from_main: bool| {
+            let (falling, tally, stripes) = (falling.clone(), tally.clone(), stripes.clone());
+            move |key: Key, value: &V, weight: u64, cause| {
                 if cause == RemovalCause::Size {
-                    falling.note(*key, value, from);
+                    let puts = stripe(&stripes, key).puts.load(Ordering::Acquire);
+                    falling.note(key, Fallen { value: value.clone(), from_main, puts });
                 }
+                tally.subtract(value.count(), weight);
             }
         };
         Memory {
-            main: shelf(main_bytes, fell(Shelf::Main)),
-            probation: shelf(probation_bytes, fell(Shelf::Probation)),
+            main: Shelf::new(main_bytes, fell(true)),
+            probation: Shelf::new(probation_bytes, fell(false)),
             ghosts: Mutex::default(),
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            stripes,
             falling,
             tally,
-            probation_bytes,
-            main_bytes,
         }
     }
 
@@ -171,23 +151,51 @@ impl<V: Shelved> Memory<V> {
         found.or_else(|| self.on_a_shelf(key))
     }
 
+    /// What is stored under `key`, and what spares a second search for it.
+    pub fn see(&self, key: Key) -> (Option<V>, Sight) {
+        // Before the search: what is put there meanwhile may have been missed, and counts as news.
+        let puts = stripe(&self.stripes, key).puts.load(Ordering::Acquire);
+        let found = self.get(key);
+        let nothing = found.is_none();
+        (found, Sight { key, puts, nothing })
+    }
+
+    /// Whether nothing was put there since, so that a search would find what it found, or less.
+    pub fn is_as_seen(&self, sight: &Sight) -> bool {
+        stripe(&self.stripes, sight.key).puts.load(Ordering::Acquire) == sight.puts
+    }
+
     fn on_a_shelf(&self, key: Key) -> Option<V> {
-        self.main.get(&key).or_else(|| self.probation.get(&key))
+        self.main.cache.get(&key).or_else(|| self.probation.get_seldom(key))
     }
 
     /// Replaces what is stored under `key` by what `change` makes of it; nothing else changes that key
     /// meanwhile. `change` must not use this memory.
     pub fn update(&self, key: Key, change: impl FnOnce(Option<V>) -> Option<V>) {
+        self.update_seen(key, None, change);
+    }
+
+    /// The same; what was seen before spares the search.
+    pub fn update_seen(&self, key: Key, sight: Option<&Sight>, change: impl FnOnce(Option<V>) -> Option<V>) {
         {
-            let _one_at_a_time = self.stripe(key).lock();
+            let stripe = stripe(&self.stripes, key);
+            let _one_at_a_time = stripe.lock.lock();
             let falling = self.falling.take(key);
-            let in_main = self.main.get(&key);
-            let belongs_in_main =
-                in_main.is_some() || falling.as_ref().is_some_and(|f| f.from == Shelf::Main);
-            let old = in_main.or_else(|| self.probation.get(&key)).or(falling.map(|fallen| fallen.value));
+            let is_new = sight.is_some_and(|sight| {
+                sight.nothing && sight.key == key && stripe.puts.load(Ordering::Relaxed) == sight.puts
+            });
+            let in_main = if is_new { None } else { self.main.cache.get(&key) };
+            let on_probation =
+                if is_new || in_main.is_some() { None } else { self.probation.get_seldom(key) };
+            let place = Place {
+                main: in_main.is_some(),
+                probation: on_probation.is_some(),
+                belongs_in_main: in_main.is_some() || falling.as_ref().is_some_and(|fallen| fallen.from_main),
+            };
+            let old = in_main.or(on_probation).or(falling.map(|fallen| fallen.value));
             match change(old) {
-                Some(value) => self.put(key, value, belongs_in_main),
-                None => self.forget(key),
+                Some(value) => self.put(key, value, place, stripe),
+                None => self.forget(key, place),
             }
         }
         if self.falling.any() {
@@ -195,82 +203,90 @@ impl<V: Shelved> Memory<V> {
         }
     }
 
-    fn put(&self, key: Key, value: V, belongs_in_main: bool) {
-        let to_main = belongs_in_main
-            || value.weight() > self.probation_bytes / 2
-            || (!self.probation.contains_key(&key) && self.ghosts.lock().take(key));
-        self.tally.add(&value);
+    fn put(&self, key: Key, value: V, place: Place, stripe: &Stripe) {
+        let weight = value.weight();
+        let to_main = place.belongs_in_main
+            || self.main.has_room(weight)
+            || weight > self.probation.bytes / 2
+            || (!place.probation && self.ghosts.lock().take(key));
+        self.tally.add(value.count(), weight);
         if to_main {
-            self.main.insert(key, value);
-            self.probation.invalidate(&key);
+            self.main.insert(key, value, weight, place.main);
+            if place.probation {
+                self.probation.remove(key);
+            }
         } else {
-            self.probation.insert(key, value);
+            self.probation.insert(key, value, weight, place.probation);
         }
+        // When it is there: whoever still reads the old number has searched, or will search, again.
+        stripe.puts.fetch_add(1, Ordering::Release);
     }
 
-    fn forget(&self, key: Key) {
-        self.main.invalidate(&key);
-        self.probation.invalidate(&key);
+    fn forget(&self, key: Key, place: Place) {
+        if place.main {
+            self.main.remove(key);
+        }
+        if place.probation {
+            self.probation.remove(key);
+        }
     }
 
     /// Finishes what moka left pending and lands what fell off. Call it after large inserts and from a
     /// timer: moka evicts only when something happens.
     pub fn settle(&self) {
-        // What is promoted may push something off the main shelf, which may be kept on once.
+        // What is promoted may push something off the main shelf, which may be kept on. And moka stops evicting
+        // when it meets what was used or replaced a moment ago, however much is still to go.
         for _ in 0..SETTLING_ROUNDS {
-            self.probation.run_pending_tasks();
-            self.main.run_pending_tasks();
-            if !self.falling.any() {
+            self.probation.cache.run_pending_tasks();
+            self.main.cache.run_pending_tasks();
+            self.land();
+            if !self.main.is_overfull() && !self.probation.is_overfull() {
                 break;
             }
-            self.land();
         }
     }
 
     fn land(&self) {
+        if !self.falling.any() {
+            return;
+        }
         for key in self.falling.keys() {
-            let _one_at_a_time = self.stripe(key).lock();
+            let stripe = stripe(&self.stripes, key);
+            let _one_at_a_time = stripe.lock.lock();
             // Somebody else may have landed it, or updated it, meanwhile.
-            let Some(Fallen { value, from }) = self.falling.entries.lock().remove(&key) else { continue };
-            self.land_one(key, value, from);
+            let Some(fallen) = self.falling.take(key) else { continue };
+            self.land_one(key, fallen, stripe);
         }
     }
 
-    fn land_one(&self, key: Key, value: V, from: Shelf) {
+    fn land_one(&self, key: Key, fallen: Fallen<V>, stripe: &Stripe) {
+        let Fallen { value, from_main, puts } = fallen;
         // The key may have been stored anew while this one fell: what is newer stays.
-        if self.main.contains_key(&key) || self.probation.contains_key(&key) {
+        let is_alone = stripe.puts.load(Ordering::Relaxed) == puts;
+        if !is_alone && (self.main.cache.contains_key(&key) || self.probation.cache.contains_key(&key)) {
             return;
         }
         let Some(value) = value.still_wanted() else { return };
-        let asks = value.asks();
-        let stays = match from {
+        let (asks, weight) = (value.asks(), value.weight());
+        let stays = match from_main {
             // While there is room nothing has to go.
-            Shelf::Probation => asks > 0 || self.main_has_room(value.weight()),
+            false => asks > 0 || self.main.has_room(weight),
             // As often as it was asked for, up to three times: recency alone keeps too little.
-            Shelf::Main => asks > 0,
+            true => asks > 0,
         };
         if stays {
-            value.set_asks(if from == Shelf::Main { asks - 1 } else { 0 });
-            self.tally.add(&value);
-            self.main.insert(key, value);
+            value.set_asks(if from_main { asks - 1 } else { 0 });
+            self.tally.add(value.count(), weight);
+            self.main.insert(key, value, weight, false);
+            stripe.puts.fetch_add(1, Ordering::Release);
             return;
         }
         self.tally.evicted_for_size.fetch_add(value.count(), Ordering::Relaxed);
-        if from == Shelf::Probation {
+        if !from_main {
             // As many ghosts as there are responses.
-            let room = self.main.entry_count() + self.probation.entry_count();
+            let room = self.main.keys() + self.probation.keys();
             self.ghosts.lock().put(key, room);
         }
-    }
-
-    fn main_has_room(&self, weight: u64) -> bool {
-        let grain = grain(self.main_bytes);
-        (self.main.weighted_size() + weight.div_ceil(grain)) * grain <= self.main_bytes
-    }
-
-    /// A stripe by the key's upper half; the lower half is the shelves' hash.
-    fn stripe(&self, key: Key) -> &Mutex<()> {
-        &self.stripes[(key.0 >> 64) as usize % STRIPES]
     }
 
     /// Everything that is stored, for sweeping and inspection: a moving picture, not a snapshot. Counts as no
@@ -283,7 +299,8 @@ impl<V: Shelved> Memory<V> {
             self.land();
             None
         });
-        self.probation.iter().chain(landing).chain(self.main.iter()).map(|(key, value)| (*key, value))
+        let all = self.probation.cache.iter().chain(landing).chain(self.main.cache.iter());
+        all.map(|(key, value)| (*key, value))
     }
 
     /// How much is stored.
@@ -292,19 +309,101 @@ impl<V: Shelved> Memory<V> {
     }
 }
 
-fn shelf<V: Shelved>(
+/// Where a key was found.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    main: bool,
+    probation: bool,
+    /// It is there, or it is just falling off there.
+    belongs_in_main: bool,
+}
+
+/// A stripe by the key's upper half; the lower half is the shelves' hash.
+fn stripe(stripes: &[Stripe], key: Key) -> &Stripe {
+    &stripes[(key.0 >> 64) as usize % STRIPES]
+}
+
+/// One moka cache, and what is on it now: moka's own counts lag behind.
+struct Shelf<V> {
+    cache: Cache<Key, V, KeyIsHash>,
     bytes: u64,
-    fell: impl Fn(Arc<Key>, V, RemovalCause) + Send + Sync + 'static,
-) -> Cache<Key, V, KeyIsHash> {
-    let grain = grain(bytes);
-    let weigh = move |value: &V| u32::try_from(value.weight().div_ceil(grain)).unwrap_or(u32::MAX);
-    Cache::builder()
-        .max_capacity(bytes / grain)
-        .weigher(move |_: &Key, value: &V| weigh(value))
-        // Recency decides on a shelf; frequency decides between the shelves.
-        .eviction_policy(EvictionPolicy::lru())
-        .eviction_listener(fell)
-        .build_with_hasher(KeyIsHash)
+    grain: u64,
+    load: Arc<Load>,
+    /// Something was replaced, and moka may not have taken down yet what the new one weighs.
+    reweighs: AtomicBool,
+}
+
+/// Counted up before something is there, and down when it is not there any more.
+#[derive(Debug, Default)]
+struct Load {
+    keys: AtomicI64,
+    grains: AtomicI64,
+}
+
+impl<V: Shelved> Shelf<V> {
+    /// A shelf for so many bytes; `fell` is told of each value that is there no more, and why.
+    fn new(bytes: u64, fell: impl Fn(Key, &V, u64, RemovalCause) + Send + Sync + 'static) -> Self {
+        let grain = grain(bytes);
+        let load = Arc::new(Load::default());
+        let lightened = load.clone();
+        let cache = Cache::builder()
+            .max_capacity(bytes / grain)
+            .initial_capacity((bytes / EXPECTED_BYTES).min(EXPECTED_KEYS_MAX) as usize)
+            .weigher(move |_: &Key, value: &V| {
+                u32::try_from(value.weight().div_ceil(grain)).unwrap_or(u32::MAX)
+            })
+            // Recency decides on a shelf; frequency decides between the shelves.
+            .eviction_policy(EvictionPolicy::lru())
+            .eviction_listener(move |key: Arc<Key>, value: V, cause| {
+                let weight = value.weight();
+                fell(*key, &value, weight, cause);
+                // Afterwards: who finds nothing here must find it falling.
+                lightened.grains.fetch_sub(weight.div_ceil(grain) as i64, Ordering::Release);
+                lightened.keys.fetch_sub(1, Ordering::Release);
+            })
+            .build_with_hasher(KeyIsHash);
+        Shelf { cache, bytes, grain, load, reweighs: AtomicBool::new(false) }
+    }
+
+    /// Puts a value of this weight there; in the place of another, if one is known to be there.
+    fn insert(&self, key: Key, value: V, weight: u64, replaces: bool) {
+        self.load.grains.fetch_add(weight.div_ceil(self.grain) as i64, Ordering::Relaxed);
+        self.load.keys.fetch_add(1, Ordering::Relaxed);
+        self.cache.insert(key, value);
+        if replaces {
+            self.reweighs.store(true, Ordering::Release);
+        }
+    }
+
+    /// moka 0.12.16 loses count when a key is replaced and removed before it has taken down either: it skips the
+    /// new weight, and takes off the new one all the same. The difference would stay for ever, and the shelf
+    /// would hold so much more than it may, or less.
+    fn remove(&self, key: Key) {
+        if self.reweighs.swap(false, Ordering::AcqRel) {
+            self.cache.run_pending_tasks();
+        }
+        self.cache.invalidate(&key);
+    }
+
+    /// What is there, where that is seldom anything: a search that finds nothing is not told to moka's policy,
+    /// which has no use for it, and an empty shelf is not searched.
+    fn get_seldom(&self, key: Key) -> Option<V> {
+        let may_be_there = self.keys() > 0 && self.cache.contains_key(&key);
+        if may_be_there { self.cache.get(&key) } else { None }
+    }
+
+    fn keys(&self) -> u64 {
+        self.load.keys.load(Ordering::Acquire).max(0) as u64
+    }
+
+    fn has_room(&self, weight: u64) -> bool {
+        let more = weight.div_ceil(self.grain);
+        self.load.grains.load(Ordering::Relaxed).max(0) as u64 + more <= self.bytes / self.grain
+    }
+
+    fn is_overfull(&self) -> bool {
+        !self.has_room(0)
+    }
 }
 
 /// moka counts a weight in 32 bits: on very large shelves in grains of more than a byte, rounded up.

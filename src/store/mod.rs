@@ -5,9 +5,12 @@
 //! reused: that is `semantics/`.
 
 pub mod body;
+mod brief;
 pub mod charge;
+mod date;
 pub mod equivalents;
 pub mod expression;
+mod falling;
 mod ghosts;
 pub mod ledger;
 pub mod memory;
@@ -27,6 +30,7 @@ pub use body::StoredBody;
 pub use charge::{Budget, Charge};
 use equivalents::Equivalents;
 use ledger::{Birth, Condemned, Ledger, LedgerSettings, Review, Sequence, Standing};
+pub use memory::Sight;
 use memory::{Memory, Shelved};
 use packed::Templates;
 pub use response::{Contents, Described, Place, StoredResponse};
@@ -40,27 +44,24 @@ use crate::clock::Moment;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(pub u128);
 
-/// What is stored under one key: a response, or several that `Vary` tells apart.
+/// What is stored under one key: a response, or several that `Vary` tells apart. Eight bytes, by which what moka
+/// keeps beside it fits into a smaller class of the allocator than with twelve or more: 16 bytes for each key.
 #[derive(Clone, Debug)]
-pub enum Held {
-    One(Arc<StoredResponse>),
-    Many(Arc<[Arc<StoredResponse>]>),
-}
+pub struct Held(Arc<StoredResponse>);
 
 impl Held {
     fn of(mut responses: Vec<Arc<StoredResponse>>) -> Option<Held> {
         match responses.len() {
-            0 => None,
-            1 => responses.pop().map(Held::One),
-            _ => Some(Held::Many(Arc::from(responses))),
+            0 | 1 => responses.pop().map(Held),
+            _ => StoredResponse::for_variants(responses).map(|several| Held(Arc::new(several))),
         }
     }
 
     /// The responses, the most recently stored first.
     pub fn responses(&self) -> &[Arc<StoredResponse>] {
-        match self {
-            Held::One(response) => std::slice::from_ref(response),
-            Held::Many(responses) => responses,
+        match self.0.variants() {
+            [] => std::slice::from_ref(&self.0),
+            several => several,
         }
     }
 
@@ -71,7 +72,8 @@ impl Held {
 
 impl Shelved for Held {
     fn weight(&self) -> u64 {
-        self.responses().iter().map(|response| response.weight()).sum()
+        let several: u64 = self.0.variants().iter().map(|response| response.weight()).sum();
+        self.0.weight() + several
     }
 
     fn count(&self) -> u64 {
@@ -204,17 +206,32 @@ impl Store {
 
     /// All responses stored under `key` that stand before the ledger as it is now.
     pub fn look_up(&self, key: Key) -> Candidates {
+        self.see(key).0
+    }
+
+    /// The same, and what spares a second search: to tell whether anything came since
+    /// ([`has_news`](Self::has_news)), and to store ([`keep_after`](Self::keep_after)).
+    pub fn see(&self, key: Key) -> (Candidates, Sight) {
+        let (held, sight) = self.memory.see(key);
+        (held.map(|held| self.standing(key, held)).unwrap_or_default(), sight)
+    }
+
+    /// Whether anything may have been stored under the key that was looked at since then.
+    pub fn has_news(&self, sight: &Sight) -> bool {
+        !self.memory.is_as_seen(sight)
+    }
+
+    fn standing(&self, key: Key, held: Held) -> Candidates {
         let mut candidates = Candidates::new();
         let mut gone = 0;
         let mut judge = |response| match self.review(response) {
             Some(reviewed) => candidates.push(reviewed),
             None => gone += 1,
         };
-        match self.memory.get(key) {
+        match held.0.variants() {
             // As it was handed out: each reference more costs the cores that share it.
-            Some(Held::One(response)) => judge(response),
-            Some(Held::Many(responses)) => responses.iter().cloned().for_each(judge),
-            None => {}
+            [] => judge(held.0),
+            several => several.iter().cloned().for_each(judge),
         }
         if gone > 0 {
             self.remove_gone(key);
@@ -257,15 +274,26 @@ impl Store {
         birth: &Birth,
         replaces: impl Fn(&StoredResponse) -> bool,
     ) -> Kept {
+        self.keep_after(None, contents, birth, replaces)
+    }
+
+    /// The same, after the key was looked at.
+    pub fn keep_after(
+        &self,
+        sight: Option<&Sight>,
+        contents: Contents,
+        birth: &Birth,
+        replaces: impl Fn(&StoredResponse) -> bool,
+    ) -> Kept {
         let admitted = self.ledger.admit(&contents.described(&self.settings.tags), birth);
-        self.put(contents, admitted, replaces)
+        self.put(sight, contents, admitted, replaces)
     }
 
     /// Stores what a 304, or a response to HEAD, made of the stored response `base`, in its place; unless
     /// the ledger condemns either. Keep `birth` until this returns.
     pub fn keep_freshened(&self, contents: Contents, base: &StoredResponse, birth: &Birth) -> Kept {
         let admitted = self.admit_freshened(&contents, base, birth);
-        self.put(contents, admitted, |other| std::ptr::eq(other, base))
+        self.put(None, contents, admitted, |other| std::ptr::eq(other, base))
     }
 
     /// The ledger's judgement of what a 304 made of `base`.
@@ -289,6 +317,7 @@ impl Store {
 
     fn put(
         &self,
+        sight: Option<&Sight>,
         contents: Contents,
         admitted: Result<Standing, Condemned>,
         replaces: impl Fn(&StoredResponse) -> bool,
@@ -302,10 +331,10 @@ impl Store {
         };
         let key = Key(contents.place.key);
         let response = self.packed(contents, standing);
-        let weight = response.weight();
-        self.memory.update(key, |held| {
+        self.memory.update_seen(key, sight, |held| {
+            let Some(held) = held else { return Some(Held(response.clone())) };
             let mut responses = vec![response.clone()];
-            for old in held.iter().flat_map(|held| held.responses()) {
+            for old in held.responses() {
                 if replaces(old) {
                     response.inherit_hits(old);
                     self.replaced.fetch_add(1, Ordering::Relaxed);
@@ -315,7 +344,7 @@ impl Store {
             }
             Held::of(responses)
         });
-        if weight > self.settings.memory / 256 {
+        if response.body.len() > self.settings.memory / 256 {
             self.memory.settle();
         }
         Kept::Stored(response)

@@ -8,17 +8,18 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::body::{StoredBody, rounded};
+use super::brief::Brief;
 use super::ledger::{Asked, Ledger, Review, Sequence, Standing, Subject};
-use super::packed::{self, Template, Templates};
+use super::packed::{self, Scratch, Template, Templates};
 use super::tags::{TagDigest, TagSettings};
 use crate::clock::Moment;
 use crate::message::{Body, Chunks, Fields, lines_of};
 use crate::semantics::Facts;
 use crate::semantics::variant::Selecting;
 
-/// Bytes that a stored response takes beyond its fields, body and tags: 192 for the struct itself with its
-/// reference counts, 271 for the shelf's index (`benches/memory`), and 2 % of both for the allocator's pages.
-const OVERHEAD_BYTES: u64 = 472;
+/// Bytes that a stored response takes beyond its fields, body and tags: 160 for the struct itself with its
+/// reference counts, 249 for the shelf's index (`benches/memory`), and 2 % of both for the allocator's pages.
+const OVERHEAD_BYTES: u64 = 417;
 
 /// More asks than this are not counted: enough to tell what is popular.
 const ASKS_MAX: u8 = 3;
@@ -74,24 +75,24 @@ pub struct Contents {
 }
 
 /// A response as it is kept: its contents in few bytes, the ledger's judgement of it, and how often it was
-/// asked for. With its reference counts it takes 192 bytes, one of the allocator's classes: see the test.
+/// asked for. With its reference counts it takes 160 bytes, one of the allocator's classes: see the test.
 #[derive(Debug)]
 pub struct StoredResponse {
     /// Under which it is stored.
     pub key: u128,
-    pub facts: Facts,
     pub standing: Standing,
     pub body: StoredBody,
     /// The ledger's head when the origin request was sent.
     pub born: Sequence,
-    /// From then on it is neither fresh, nor within any stale window, nor worth validating.
-    pub useful_until: Moment,
     template: Arc<Template>,
-    /// Whether the template was made for it (one byte), the length of its target (two), the target, and the
-    /// field lines that are its own, packed.
+    /// Flags (one byte), the length of its target (two), the target, what [`Brief`] has no room for, the page,
+    /// and the values of fields that are its own, packed.
     text: Box<[u8]>,
     rare: Option<Box<Rare>>,
+    brief: Brief,
     hits: AtomicU32,
+    /// See [`StoredResponse::useful_until`]; rounded up.
+    useful_until_secs: u32,
     pub status: StatusCode,
     /// How often it was asked for since it came to its shelf, up to [`ASKS_MAX`].
     asks: AtomicU8,
@@ -103,11 +104,12 @@ pub struct StoredResponse {
 #[derive(Debug)]
 struct Rare {
     url: u128,
-    page: u128,
     hidden: Bytes,
     selecting: Selecting,
     tags: Box<[TagDigest]>,
     range: Option<Box<[u8]>>,
+    /// For which it stands; see [`StoredResponse::for_variants`].
+    variants: Box<[Arc<StoredResponse>]>,
 }
 
 /// Of a response that does not vary.
@@ -115,6 +117,9 @@ static SELECTED_BY_NOTHING: LazyLock<Selecting> = LazyLock::new(Selecting::defau
 
 /// Where in [`StoredResponse::text`] the target begins.
 const TARGET_AT: usize = 3;
+/// Flags in its first byte: its template was made for it; its page is not its key.
+const MADE_TEMPLATE: u8 = 1;
+const HAS_PAGE: u8 = 1 << 1;
 
 impl StoredResponse {
     /// `contents` with the standing that the ledger gave it.
@@ -133,35 +138,90 @@ impl StoredResponse {
             useful_until,
         } = contents;
         let target = &place.target[..place.target.len().min(usize::from(u16::MAX))];
-        let mut text = Vec::with_capacity(TARGET_AT + target.len() + 64);
-        text.push(0);
-        text.extend_from_slice(&(target.len() as u16).to_le_bytes());
-        text.extend_from_slice(target);
-        let common = packed::pack(&lines, &mut text);
-        let (template, is_new) = templates.find(&place.host, &common);
-        text[0] = u8::from(is_new);
+        let (text, template, brief) = Scratch::with(|Scratch { packed: text, outline }| {
+            text.push(0);
+            text.extend_from_slice(&(target.len() as u16).to_le_bytes());
+            text.extend_from_slice(target);
+            let brief = Brief::new(&facts, status, text);
+            if place.page != place.key {
+                text[0] |= HAS_PAGE;
+                text.extend_from_slice(&place.page.to_le_bytes());
+            }
+            packed::pack(&lines, text, outline);
+            let (template, is_new) = templates.find(&place.host, outline);
+            if is_new {
+                text[0] |= MADE_TEMPLATE;
+            }
+            (text[..].into(), template, brief)
+        });
         let url = place.url();
         let is_plain = url == place.key
-            && place.page == place.key
             && hidden.is_empty()
             && selecting.as_bytes().is_empty()
             && tags.is_empty()
             && range.is_none();
-        let rare = Rare { url, page: place.page, hidden, selecting, tags, range };
+        let rare = Rare { url, hidden, selecting, tags, range, variants: Box::default() };
         StoredResponse {
             key: place.key,
-            facts,
             standing,
             body,
             born,
-            useful_until,
             template,
-            text: text.into_boxed_slice(),
+            text,
             rare: (!is_plain).then(|| Box::new(rare)),
+            brief,
             hits: AtomicU32::new(0),
+            useful_until_secs: useful_until.unix_millis().div_ceil(1000).try_into().unwrap_or(u32::MAX),
             status,
             asks: AtomicU8::new(0),
             removed: AtomicBool::new(false),
+        }
+    }
+
+    /// What stands for several variants of one URL in the shelf's index, which has room for one handle: no
+    /// response itself, and never handed out. `None` where there are no two.
+    pub(super) fn for_variants(variants: Vec<Arc<StoredResponse>>) -> Option<Self> {
+        let first = variants.first().filter(|_| variants.len() > 1)?.clone();
+        let rare = Rare {
+            url: first.key,
+            hidden: Bytes::new(),
+            selecting: Selecting::default(),
+            tags: Box::default(),
+            range: None,
+            variants: variants.into_boxed_slice(),
+        };
+        Some(StoredResponse {
+            key: first.key,
+            standing: Standing::of_nothing(),
+            body: StoredBody::whole(Vec::new()),
+            born: first.born,
+            template: first.template.clone(),
+            text: Box::default(),
+            rare: Some(Box::new(rare)),
+            brief: first.brief,
+            hits: AtomicU32::new(0),
+            useful_until_secs: 0,
+            status: first.status,
+            asks: AtomicU8::new(0),
+            removed: AtomicBool::new(false),
+        })
+    }
+
+    /// The responses for which it stands; none where it is one itself.
+    pub(super) fn variants(&self) -> &[Arc<StoredResponse>] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.variants)
+    }
+
+    /// What is needed to decide about it.
+    pub fn facts(&self) -> Facts {
+        self.brief.facts(self.status, || &self.text[self.more_at()..])
+    }
+
+    /// From then on it is neither fresh, nor within any stale window, nor worth validating.
+    pub fn useful_until(&self) -> Moment {
+        match self.useful_until_secs {
+            u32::MAX => Moment::from_unix_millis(u64::MAX),
+            secs => Moment::from_unix_secs(u64::from(secs)),
         }
     }
 
@@ -172,11 +232,19 @@ impl StoredResponse {
 
     /// Path and query.
     pub fn target(&self) -> &[u8] {
-        &self.text[TARGET_AT..self.packed_at()]
+        &self.text[TARGET_AT..self.more_at()]
+    }
+
+    fn more_at(&self) -> usize {
+        TARGET_AT + usize::from(u16::from_le_bytes([self.text[1], self.text[2]]))
+    }
+
+    fn page_at(&self) -> usize {
+        self.more_at() + self.brief.more_bytes()
     }
 
     fn packed_at(&self) -> usize {
-        TARGET_AT + usize::from(u16::from_le_bytes([self.text[1], self.text[2]]))
+        self.page_at() + if self.text[0] & HAS_PAGE != 0 { size_of::<u128>() } else { 0 }
     }
 
     /// Where it belongs.
@@ -196,22 +264,23 @@ impl StoredResponse {
     }
 
     fn page(&self) -> u128 {
-        self.rare.as_ref().map_or(self.key, |rare| rare.page)
+        match self.text[self.page_at()..self.packed_at()].first_chunk() {
+            Some(page) => u128::from_le_bytes(*page),
+            None => self.key,
+        }
     }
 
     /// Writes the end-to-end fields for clients behind what is in `into` already, serialised; without
     /// `Content-Length` and `Age`.
     pub fn write_lines(&self, into: &mut Vec<u8>) {
-        into.extend_from_slice(&self.template.lines);
-        packed::unpack(&self.text[self.packed_at()..], into);
+        packed::unpack(&self.template, &self.text[self.packed_at()..], into);
     }
 
     /// The end-to-end fields for clients, in a block with room for `more` bytes.
     pub fn lines(&self, more: usize) -> Vec<u8> {
-        // Packed, a line takes a fifth of its bytes at best.
-        let own = (self.text.len() - self.packed_at()) * 4;
-        let mut lines = Vec::with_capacity(self.template.lines.len() + own + more);
-        self.write_lines(&mut lines);
+        let packed = &self.text[self.packed_at()..];
+        let mut lines = Vec::with_capacity(self.template.room_for(packed.len()) + more);
+        packed::unpack(&self.template, packed, &mut lines);
         lines
     }
 
@@ -260,13 +329,15 @@ impl StoredResponse {
         // A template is charged to the response it was made for, and a little to those that share it: they
         // may outlive that one.
         let template = self.template.weight();
-        let share = if self.text[0] == 1 { template } else { template / 16 };
+        let is_made = self.text.first().is_some_and(|flags| flags & MADE_TEMPLATE != 0);
+        let share = if is_made { template } else { template / 16 };
         let rare = self.rare.as_ref().map_or(0, |rare| {
             rounded(size_of::<Rare>() as u64)
                 + rounded(rare.hidden.len() as u64)
                 + rounded(rare.selecting.as_bytes().len() as u64)
                 + rounded(size_of_val(&*rare.tags) as u64)
                 + rounded(rare.range.as_ref().map_or(0, |range| range.len()) as u64)
+                + rounded(size_of_val(&*rare.variants) as u64)
         });
         OVERHEAD_BYTES + self.body.weight() + rounded(self.text.len() as u64) + share + rare
     }
@@ -443,7 +514,7 @@ impl Subject for Judged<'_> {
     }
 
     fn age_at(&self, moment: Moment) -> Duration {
-        self.response.facts.current_age(moment)
+        self.response.facts().current_age(moment)
     }
 
     fn any_field(&self, name: &str, test: &mut dyn FnMut(&[u8]) -> bool) -> bool {
@@ -464,6 +535,6 @@ mod tests {
 
     #[test]
     fn a_stored_response_takes_one_class_of_the_allocator_with_its_counts() {
-        assert_eq!(size_of::<StoredResponse>() + 2 * size_of::<usize>(), 192);
+        assert_eq!(size_of::<StoredResponse>() + 2 * size_of::<usize>(), 160);
     }
 }

@@ -109,7 +109,7 @@ impl Store {
             .review_telling(&self.ledger, &mut |by| fell(response, by))
         {
             Review::Gone => Some(Over::Purged),
-            _ if response.useful_until <= now => Some(Over::Expired),
+            _ if response.useful_until() <= now => Some(Over::Expired),
             _ => None,
         };
         // Of all variants, none left out: each is to be judged.

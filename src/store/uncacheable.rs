@@ -2,6 +2,7 @@
 //! up behind each other waiting for something they cannot share.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -17,6 +18,8 @@ pub struct Uncacheable {
     shards: Box<[Mutex<Shard>]>,
     keys_per_shard: usize,
     remember_for: Duration,
+    /// How many keys are remembered: while there are none, which is common, a look-up costs one load.
+    known: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +35,7 @@ impl Uncacheable {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             keys_per_shard: keys.div_ceil(SHARDS),
             remember_for,
+            known: AtomicUsize::new(0),
         }
     }
 
@@ -43,30 +47,36 @@ impl Uncacheable {
         }
         if shard.until.insert(key.0, now.after(self.remember_for)).is_none() {
             shard.order.push_back(key.0);
+            self.known.fetch_add(1, Ordering::Release);
         }
         while shard.order.len() > self.keys_per_shard {
             if let Some(oldest) = shard.order.pop_front() {
                 shard.until.remove(&oldest);
+                self.known.fetch_sub(1, Ordering::Release);
             }
         }
     }
 
     /// Forgets `key`: it has turned out to be cacheable after all.
     pub fn forget(&self, key: Key) {
+        if self.is_empty() {
+            return;
+        }
         let mut shard = self.shard(key).lock();
         if shard.until.remove(&key.0).is_some() {
+            self.known.fetch_sub(1, Ordering::Release);
             shard.order.retain(|other| *other != key.0);
         }
     }
 
     /// Whether `key` is remembered at `now`.
     pub fn knows(&self, key: Key, now: Moment) -> bool {
-        self.shard(key).lock().until.get(&key.0).is_some_and(|until| now < *until)
+        !self.is_empty() && self.shard(key).lock().until.get(&key.0).is_some_and(|until| now < *until)
     }
 
     /// How many keys are remembered, those whose time is over included.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().until.len()).sum()
+        self.known.load(Ordering::Acquire)
     }
 
     /// Whether none is remembered.

@@ -40,6 +40,11 @@ impl Standing {
         }
     }
 
+    /// The standing of what is no response.
+    pub(in crate::store) fn of_nothing() -> Self {
+        Standing::new(Sequence::new(0), None)
+    }
+
     /// The same, stale since `at` at the latest.
     pub(super) fn stale_since(mut self, at: Moment) -> Self {
         let known = self.stale_since.get_mut();
