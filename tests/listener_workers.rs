@@ -159,7 +159,7 @@ async fn the_limit_of_connections_is_one_for_all_workers() {
     third.send(GET).await;
     drop(one);
     third.response().await;
-    assert_eq!(thread_of(&mut two).await.is_empty(), false);
+    assert!(!thread_of(&mut two).await.is_empty());
 }
 
 #[tokio::test]

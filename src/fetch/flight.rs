@@ -128,6 +128,15 @@ impl<L: Clone> Leader<L> {
         self.landing.send_replace(Some(landing));
     }
 
+    /// Closes the flight, then tells those who follow, if there are any, what `landing` says.
+    pub fn finish(self, landing: impl FnOnce() -> L) {
+        self.close();
+        // The table's own end of the channel is gone: those that are left are followers.
+        if self.landing.receiver_count() > 0 {
+            self.landing.send_replace(Some(landing()));
+        }
+    }
+
     fn close(&self) {
         let mut shard = self.flights.shard(self.key).lock();
         // Another flight may have taken the place since, after a purge.

@@ -7,7 +7,6 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use super::Fetch;
 use super::errand::Errand;
 use super::outcome::Unshared;
-use super::tape::Tape;
 use crate::clock::Moment;
 use crate::message::{FieldLines, Fields, lines_of};
 use crate::semantics::no_vary_search::NoVarySearch;
@@ -28,12 +27,11 @@ impl Fetch {
     pub(super) fn store_whole(
         &self,
         draft: Contents,
-        tape: &Tape,
+        chunks: Vec<Bytes>,
         span: Option<Span>,
         sight: Option<&Sight>,
         birth: &Birth,
     ) {
-        let Some(chunks) = tape.chunks() else { return };
         let body = match span {
             None => StoredBody::whole(chunks),
             Some(span) => StoredBody::part(chunks, span),

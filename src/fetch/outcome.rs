@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::flight::Deserted;
+use super::sliced::Sliced;
 use super::tape::{Reader, Tape};
 use crate::backend::{OriginError, OriginResponse};
 use crate::clock::Moment;
-use crate::message::Length;
+use crate::message::{Body, Length};
 use crate::semantics::Facts;
 use crate::semantics::partial::Span;
 use crate::semantics::storability::NotStored;
@@ -32,7 +33,7 @@ pub struct Arrival {
     /// Which part of the whole it is, where it is a 206.
     pub span: Option<Span>,
     pub length: Length,
-    pub tape: Arc<Tape>,
+    pub body: Incoming,
     /// Whether it is (as far as is known) to be stored.
     pub stored: bool,
     /// The ledger's head when the origin request was sent.
@@ -43,6 +44,53 @@ pub struct Arrival {
     pub tags: Box<[TagDigest]>,
     pub answered: Moment,
     pub sent: Moment,
+}
+
+/// The body of a response that is being stored.
+#[derive(Clone, Debug)]
+pub enum Incoming {
+    /// It came along with the head.
+    AtHand(Bytes),
+    /// It is still arriving.
+    OnTape(Arc<Tape>),
+}
+
+/// The body of a response that is being stored, as one of those who asked for it reads it.
+#[derive(Debug)]
+pub enum Content {
+    Whole(Bytes),
+    Growing(Reader),
+}
+
+impl Incoming {
+    /// All of it, for one more reader; `None` if its beginning is not kept any more.
+    pub fn copy(&self) -> Option<Content> {
+        match self {
+            Incoming::AtHand(bytes) => Some(Content::Whole(bytes.clone())),
+            Incoming::OnTape(tape) => tape.reader().map(Content::Growing),
+        }
+    }
+}
+
+impl Content {
+    /// As the body of a message.
+    pub fn all(self) -> Body {
+        match self {
+            Content::Whole(bytes) => Body::Full(bytes),
+            Content::Growing(reader) => Body::stream(reader),
+        }
+    }
+
+    /// Bytes `start..end` of it.
+    pub fn slice(self, start: u64, end: u64) -> Body {
+        match self {
+            Content::Whole(bytes) => {
+                let clipped = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                Body::Full(bytes.slice(clipped(start)..clipped(end)))
+            }
+            Content::Growing(reader) => Body::stream(Sliced::new(reader, start, end)),
+        }
+    }
 }
 
 impl Arrival {
@@ -77,8 +125,8 @@ pub enum Fetched {
         sent: Moment,
         answered: Moment,
     },
-    /// A response that is being stored, and this request's place on its tape.
-    Arriving { arrival: Arc<Arrival>, reader: Reader, collapsed: bool },
+    /// A response that is being stored, and its body.
+    Arriving { arrival: Arc<Arrival>, body: Content, collapsed: bool },
     /// A response for this request alone, and why it is not stored.
     Own { response: Box<OriginResponse>, reason: Unshared, sent: Moment, answered: Moment },
     /// The origin did not answer.
@@ -144,8 +192,8 @@ impl Landing {
             Landing::Confirmed { response, sent, answered } => {
                 Fetched::Confirmed { response, collapsed: true, not_kept: None, sent, answered }
             }
-            Landing::Arriving(arrival) => match arrival.tape.reader() {
-                Some(reader) => Fetched::Arriving { arrival, reader, collapsed: true },
+            Landing::Arriving(arrival) => match arrival.body.copy() {
+                Some(body) => Fetched::Arriving { arrival, body, collapsed: true },
                 // It outgrew the store meanwhile, and its beginning is gone.
                 None => Fetched::Released(Unshared::TooLarge),
             },

@@ -59,7 +59,7 @@ pub async fn pump(mut body: Body, tape: &Arc<Tape>, charge: &mut Charge, bounds:
             kept = false;
             tape.stop_keeping(bounds.window);
         }
-        tape.push(unpinned(data));
+        tape.push(unpinned(&data));
     }
     if kept {
         return Pumped::Kept { trailers };
@@ -69,8 +69,8 @@ pub async fn pump(mut body: Body, tape: &Arc<Tape>, charge: &mut Charge, bounds:
 }
 
 /// A copy that is exactly as large as it needs to be: a frame pins the connection's whole read buffer.
-fn unpinned(data: Bytes) -> Bytes {
-    Bytes::copy_from_slice(&data)
+pub fn unpinned(data: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(data)
 }
 
 /// Fails the tape when its writer is dropped before it has ended it.
@@ -84,7 +84,12 @@ impl Drop for EndsTape {
     }
 }
 
-/// Whether `body` is there already, so that nothing has to be waited for.
-pub fn is_at_hand(body: &Body) -> bool {
-    matches!(body, Body::Empty | Body::Full(_))
+/// The body, if all of it is there already, so that nothing has to be waited for.
+pub fn at_hand(body: &Body) -> Option<&Bytes> {
+    static NOTHING: Bytes = Bytes::new();
+    match body {
+        Body::Empty => Some(&NOTHING),
+        Body::Full(bytes) => Some(bytes),
+        Body::Stored(_) | Body::Stream(_) => None,
+    }
 }

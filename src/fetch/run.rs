@@ -12,7 +12,7 @@ use super::confirm::Freshened;
 use super::errand::{Errand, Purpose};
 use super::flight::{Deserted, Leader};
 use super::keep::{Kind, of_this_exchange, selecting_with_scheme};
-use super::outcome::{Arrival, Fetched, Landing, Unshared};
+use super::outcome::{Arrival, Fetched, Incoming, Landing, Unshared};
 use super::pump::{self, Bounds, EndsTape, Pumped, pump};
 use super::tape::Tape;
 use crate::backend::OriginResponse;
@@ -247,53 +247,65 @@ impl Fetch {
         self.note_equivalents(&errand, &headers);
         let draft =
             Contents { selecting: selecting.clone(), ..self.contents(&errand, what, headers, &birth) };
+        let arrival = |body: Incoming| {
+            Arc::new(Arrival {
+                status,
+                lines: draft.lines.clone(),
+                once,
+                facts,
+                selecting,
+                span,
+                length,
+                body,
+                stored: true,
+                born: birth.born(),
+                place: draft.place.clone(),
+                hidden: draft.hidden.clone(),
+                tags: draft.tags.clone(),
+                answered: times.answered,
+                sent: times.sent,
+            })
+        };
+        let Voyage { leader, own } = voyage;
+        if prefix.is_empty()
+            && let Some(bytes) = pump::at_hand(&response.body)
+            && bytes.len() as u64 <= self.store.settings().max_object
+        {
+            // Stored before anybody can ask again, and shared as it is: no tape, and nobody to wait for.
+            let arrival = arrival(Incoming::AtHand(bytes.clone()));
+            self.store_whole(draft, vec![pump::unpinned(bytes)], span, errand.sight.as_ref(), &birth);
+            drop(charge);
+            if let Some(leader) = leader {
+                leader.finish(|| Landing::Arriving(arrival.clone()));
+            }
+            if let Some((home, body)) = own.zip(arrival.body.copy()) {
+                let _ = home.send(Fetched::Arriving { arrival, body, collapsed: false });
+            }
+            return;
+        }
         let tape = Tape::kept();
         let ends = EndsTape(tape.clone());
         prefix.into_iter().for_each(|chunk| tape.push(chunk));
-        let arrival = Arc::new(Arrival {
-            status,
-            lines: draft.lines.clone(),
-            once,
-            facts,
-            selecting,
-            span,
-            length,
-            tape: tape.clone(),
-            stored: true,
-            born: birth.born(),
-            place: draft.place.clone(),
-            hidden: draft.hidden.clone(),
-            tags: draft.tags.clone(),
-            answered: times.answered,
-            sent: times.sent,
-        });
-        let reader = tape.reader();
-        let Voyage { leader, own } = voyage;
+        let arrival = arrival(Incoming::OnTape(tape.clone()));
         if let Some(leader) = &leader {
             leader.publish(Landing::Arriving(arrival.clone()));
         }
-        // A body that is at hand is stored before anybody can ask again.
-        let at_hand = pump::is_at_hand(&response.body);
-        let mut home = own
-            .zip(reader)
-            .map(|(home, reader)| (home, Fetched::Arriving { arrival, reader, collapsed: false }));
-        if !at_hand && let Some((home, own)) = home.take() {
-            let _ = home.send(own);
+        if let Some((home, body)) = own.zip(arrival.body.copy()) {
+            let _ = home.send(Fetched::Arriving { arrival, body, collapsed: false });
         }
         let bounds = Bounds { max_object: self.store.settings().max_object, window: self.settings.window };
         let pumped = pump(response.body, &tape, &mut charge, &bounds).await;
         match pumped {
             Pumped::Kept { trailers } => {
-                self.store_whole(draft, &tape, span, errand.sight.as_ref(), &birth);
+                if let Some(chunks) = tape.chunks() {
+                    self.store_whole(draft, chunks, span, errand.sight.as_ref(), &birth);
+                }
                 tape.finish(trailers);
             }
             Pumped::TooLarge => self.remember(&errand, Unshared::TooLarge, self.clock.now()),
             Pumped::Broken(_) => {}
         }
         drop((charge, ends));
-        if let Some((home, own)) = home {
-            let _ = home.send(own);
-        }
         // Stored by now: who comes from here on finds it there, and no flight to join.
         drop(leader);
     }

@@ -12,9 +12,7 @@ use super::lookup::{By, Usable};
 use super::{Journey, Pipeline};
 use crate::backend::{Blame, OriginError, OriginResponse};
 use crate::fetch::Arrival;
-use crate::fetch::outcome::Unshared;
-use crate::fetch::sliced::Sliced;
-use crate::fetch::tape::Reader;
+use crate::fetch::outcome::{Content, Unshared};
 use crate::front::page::page;
 use crate::message::{Body, CacheResult, FieldLines, Length, Outcome, Response, StoredSlice, lines_of};
 use crate::semantics::Facts;
@@ -67,7 +65,7 @@ const OWN_FIELDS_BYTES: usize = 192;
 enum Source {
     Stored(Arc<StoredResponse>),
     /// From its beginning; a slice can be taken once.
-    Arriving(Reader, Length),
+    Arriving(Content, Length),
 }
 
 impl Pipeline {
@@ -139,7 +137,7 @@ impl Pipeline {
         &self,
         journey: &Journey,
         arrival: Arc<Arrival>,
-        reader: Reader,
+        body: Content,
         forward: Forward,
         collapsed: bool,
     ) -> Response {
@@ -166,7 +164,7 @@ impl Pipeline {
             once: if collapsed { &[] } else { &arrival.once },
             facts: arrival.facts,
             span,
-            source: Source::Arriving(reader, arrival.length),
+            source: Source::Arriving(body, arrival.length),
             age_secs: arrival.facts.age_secs(now),
         };
         self.deliver(journey, answer, &status, outcome)
@@ -362,7 +360,7 @@ impl Pipeline {
                 let length = Length::Known(response.body.len());
                 (response.whole(), length)
             }
-            Source::Arriving(reader, length) => (Body::stream(reader), length),
+            Source::Arriving(body, length) => (body.all(), length),
         };
         let body = if journey.is_head() { Body::Empty } else { body };
         Response { status: answer.status, fields, body, length, close: false, tunnel: None, outcome }
@@ -401,7 +399,7 @@ impl Pipeline {
         fields.push(CONTENT_RANGE.as_str(), part.content_range(complete).as_bytes());
         let body = match answer.source {
             Source::Stored(response) => response.slice(part.start, part.end),
-            Source::Arriving(reader, _) => Body::stream(Sliced::new(reader, part.start, part.end)),
+            Source::Arriving(body, _) => body.slice(part.start, part.end),
         };
         let (status, length) = (StatusCode::PARTIAL_CONTENT, Length::Known(part.length()));
         Response { status, fields, body, length, close: false, tunnel: None, outcome }

@@ -148,13 +148,13 @@ impl Pipeline {
         let place = journey.place(self.keys.page(&journey.admitted.host, &journey.target));
         let key = self.flight_key(journey, found, false);
         match self.fetch.join_whole(key, place.asked()).await? {
-            Fetched::Arriving { arrival, reader, collapsed }
+            Fetched::Arriving { arrival, body, collapsed }
                 if arrival.status == http::StatusCode::OK
                     && matches!(arrival.length, Length::Known(_))
                     && journey.accepts_shared(&self.identity, &arrival.facts, &arrival.selecting)
                         == Shared::Accepted =>
             {
-                Some(Fetched::Arriving { arrival, reader, collapsed })
+                Some(Fetched::Arriving { arrival, body, collapsed })
             }
             _ => None,
         }
@@ -212,8 +212,8 @@ impl Pipeline {
         }
         let birth = self.invalidate_by(&journey, &response, birth);
         match self.keep_passed(&journey, response, birth, times).await {
-            Ok(Fetched::Arriving { arrival, reader, .. }) => {
-                self.deliver_arriving(&journey, arrival, reader, reason, false)
+            Ok(Fetched::Arriving { arrival, body, .. }) => {
+                self.deliver_arriving(&journey, arrival, body, reason, false)
             }
             Ok(_) => self.refuse_only_if_cached(&journey),
             Err(response) => self.deliver_passed(&journey, response, reason, detail),

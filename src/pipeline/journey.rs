@@ -213,8 +213,8 @@ impl Journey {
             key: self.key.0,
             url: self.url.map(Box::new),
             page,
-            host: (&*self.admitted.host).into(),
-            target: self.target[..].into(),
+            host: self.admitted.host.clone(),
+            target: self.target.clone(),
         }
     }
 

@@ -247,10 +247,10 @@ impl Pipeline {
                         Shared::OwnOnly => turn = TURNS,
                     }
                 }
-                Fetched::Arriving { arrival, reader, collapsed } => {
+                Fetched::Arriving { arrival, body, collapsed } => {
                     match self.accepts(&journey, collapsed, &arrival.facts, &arrival.selecting) {
                         Shared::Accepted => {
-                            return self.deliver_arriving(&journey, arrival, reader, forward, collapsed);
+                            return self.deliver_arriving(&journey, arrival, body, forward, collapsed);
                         }
                         Shared::OtherVariant => journey.note_variant(&arrival.selecting),
                         // Not a second time for somebody else's: that would be to queue up.

@@ -136,8 +136,8 @@ fn wanted(response: &StoredResponse) -> Option<Wanted> {
     let place = response.place();
     (place.url.is_none() && !is_somebodys).then(|| Wanted {
         hits: response.hits(),
-        host: place.host,
-        target: Bytes::from(place.target),
+        host: (&*place.host).into(),
+        target: place.target,
         fields,
     })
 }

@@ -35,9 +35,9 @@ pub struct Place {
     /// Digest of host and path.
     pub page: u128,
     /// Host in normal form.
-    pub host: Box<str>,
+    pub host: Arc<str>,
     /// Path and query.
-    pub target: Box<[u8]>,
+    pub target: Bytes,
 }
 
 impl Place {
@@ -255,7 +255,7 @@ impl StoredResponse {
             url: (url != self.key).then(|| Box::new(url)),
             page: self.page(),
             host: self.host().into(),
-            target: self.target().into(),
+            target: Bytes::copy_from_slice(self.target()),
         }
     }
 
