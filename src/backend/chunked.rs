@@ -7,18 +7,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 
 use super::fields;
+use super::head::HeadLimits;
 
 /// All chunk extensions of one body together, in bytes. Nobody reads them.
 const MOST_EXTENSION_BYTES: usize = 16 * 1024;
 /// A chunk's size with the zeros before and the blanks behind it, in bytes.
 const MOST_SIZE_BYTES: usize = 1024;
-
-/// What a trailer section may come to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TrailerLimits {
-    pub(super) bytes: usize,
-    pub(super) fields: usize,
-}
 
 /// Takes a chunked body apart, piece by piece.
 #[derive(Debug, Default)]
@@ -75,11 +69,7 @@ impl Chunked {
     ///
     /// # Errors
     /// What is wrong with the body, in words.
-    pub(super) fn decode(
-        &mut self,
-        input: &mut BytesMut,
-        limits: TrailerLimits,
-    ) -> Result<Piece, &'static str> {
+    pub(super) fn decode(&mut self, input: &mut BytesMut, limits: HeadLimits) -> Result<Piece, &'static str> {
         loop {
             match self.stage {
                 Stage::Data => {
@@ -149,7 +139,9 @@ impl Chunked {
             (Stage::DataCr, b'\r') => Stage::DataLf,
             (Stage::DataLf, b'\n') => Stage::Start,
             (Stage::SizeEnd, _) => return Err("a chunk size without its CRLF"),
-            (Stage::DataCr | Stage::DataLf, _) => return Err("a chunk that does not end where its size says"),
+            (Stage::DataCr | Stage::DataLf, _) => {
+                return Err("a chunk that does not end where its size says");
+            }
             (stage @ (Stage::Data | Stage::Trailers { .. } | Stage::Done), _) => stage,
         };
         Ok(())
@@ -164,7 +156,7 @@ impl Chunked {
     fn trailers(
         &mut self,
         input: &mut BytesMut,
-        limits: TrailerLimits,
+        limits: HeadLimits,
         (mut line, mut seen, mut lines): (usize, usize, usize),
     ) -> Result<Piece, &'static str> {
         const TOO_LARGE: &str = "trailers over the limit";
@@ -215,7 +207,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: TrailerLimits = TrailerLimits { bytes: 8192, fields: 32 };
+    const LIMITS: HeadLimits = HeadLimits { bytes: 8192, fields: 32 };
 
     /// A whole body's data, its trailers, and how many bytes of the input were left.
     type Decoded = Result<(Vec<u8>, usize, usize), &'static str>;
@@ -304,7 +296,10 @@ mod tests {
         let repeated = |once: &[u8], times: usize| once.repeat(times);
         for (input, error) in [
             ([b"1;".as_slice(), &repeated(b"a", 17_000)].concat(), "chunk extensions over the limit"),
-            (repeated(b"1;aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\nx\r\n", 500), "chunk extensions over the limit"),
+            (
+                repeated(b"1;aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\nx\r\n", 500),
+                "chunk extensions over the limit",
+            ),
             (repeated(b"0", 2000), "a chunk size over the limit"),
             ([b"1".as_slice(), &repeated(b" ", 2000)].concat(), "a chunk size over the limit"),
             ([b"0\r\na: ".as_slice(), &repeated(b"a", 9000)].concat(), "trailers over the limit"),

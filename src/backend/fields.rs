@@ -61,17 +61,31 @@ pub(super) struct Hop<'a> {
 }
 
 impl<'a> Hop<'a> {
+    /// Nothing seen yet. A 101 keeps its `Upgrade`.
+    pub(super) fn new(keep_upgrade: bool) -> Self {
+        Hop { keep_upgrade, ..Hop::default() }
+    }
+
     pub(super) fn of(lines: &[Line<'a>], keep_upgrade: bool) -> Self {
-        let mut hop = Hop { keep_upgrade, ..Hop::default() };
+        let mut hop = Hop::new(keep_upgrade);
         for line in lines {
-            match role(line.name) {
-                Role::Connection => hop.take_options(line.value),
-                Role::ContentLength => hop.lengths.push(line.value),
-                Role::TransferEncoding => hop.codings.push(line.value),
-                Role::Upgrade | Role::Hop | Role::EndToEnd => {}
-            }
+            hop.see(line);
         }
         hop
+    }
+
+    /// Notes what one line says. Answers whether it goes further than this connection, unless a `Connection`
+    /// [names](Self::names) it.
+    pub(super) fn see(&mut self, line: &Line<'a>) -> bool {
+        match role(line.name) {
+            Role::EndToEnd => return true,
+            Role::Upgrade => return self.keep_upgrade,
+            Role::Connection => self.take_options(line.value),
+            Role::ContentLength => self.lengths.push(line.value),
+            Role::TransferEncoding => self.codings.push(line.value),
+            Role::Hop => {}
+        }
+        false
     }
 
     /// Takes the options of one `Connection`. A few fields cannot be named: by them others judge whether a
@@ -83,17 +97,30 @@ impl<'a> Hop<'a> {
             let is = |other: &[u8]| option.eq_ignore_ascii_case(other);
             if is(b"close") {
                 self.close = true;
-            } else if !is(b"keep-alive") && !option.is_empty() && !NEVER.into_iter().any(is) {
+                continue;
+            }
+            let stays = is(b"keep-alive") || option.is_empty() || (is(b"upgrade") && self.keep_upgrade);
+            if !stays && !NEVER.into_iter().any(is) {
                 self.named.push(option);
             }
         }
     }
 
+    /// Whether `Connection` names any field that others than the connection could want.
+    pub(super) fn names_any(&self) -> bool {
+        !self.named.is_empty()
+    }
+
+    /// Whether `Connection` names this field.
+    pub(super) fn names(&self, name: &[u8]) -> bool {
+        self.named.iter().any(|named| named.eq_ignore_ascii_case(name))
+    }
+
     /// Whether a field of this name goes further than this connection (RFC 9110 §7.6.1).
-    pub(super) fn lets_through(&self, name: &str) -> bool {
+    fn lets_through(&self, name: &str) -> bool {
         match role(name) {
             Role::Upgrade => self.keep_upgrade,
-            Role::EndToEnd => !self.named.iter().any(|named| named.eq_ignore_ascii_case(name.as_bytes())),
+            Role::EndToEnd => !self.names(name.as_bytes()),
             Role::Connection | Role::ContentLength | Role::TransferEncoding | Role::Hop => false,
         }
     }
@@ -284,7 +311,8 @@ mod tests {
 
     #[test]
     fn trailers_that_would_change_the_message_are_left_out() {
-        let block = b"X-Sum: 1\r\nContent-Length: 9\r\nSet-Cookie: a=b\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\n";
+        let block =
+            b"X-Sum: 1\r\nContent-Length: 9\r\nSet-Cookie: a=b\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\n";
         let trailers = trailers(block, 5).unwrap();
         assert_eq!(trailers.len(), 1);
         assert_eq!(trailers["x-sum"], "1");

@@ -11,6 +11,7 @@ use http::{StatusCode, Version};
 
 use super::error::Malformed;
 use super::fields::{Framing, Hop};
+use super::settings::BackendSettings;
 use crate::message::Fields;
 
 /// A response's head, and what it says about body and connection.
@@ -25,11 +26,19 @@ pub(super) struct Head {
     pub(super) close: bool,
 }
 
-/// The bounds of a head.
+/// The bounds of a head, and of a trailer section.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeadLimits {
     pub(super) bytes: usize,
     pub(super) fields: usize,
+}
+
+impl HeadLimits {
+    pub(super) fn of(settings: &BackendSettings) -> Self {
+        /// No setting may ask for less: where no ordinary head fits, nothing is served.
+        const SMALLEST_BYTES: usize = 8 * 1024;
+        HeadLimits { bytes: settings.head_bytes.max(SMALLEST_BYTES), fields: settings.head_fields }
+    }
 }
 
 /// Why what came is no head.
@@ -124,23 +133,29 @@ fn parse<'b>(
     let version = if response.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     let status = StatusCode::from_u16(response.code.unwrap_or_default())
         .map_err(|_| malformed("an invalid status code"))?;
-    let hop = Hop::of(response.headers, status == StatusCode::SWITCHING_PROTOCOLS);
-    let headers = collect(&input[..length], response.headers, &hop)?;
+    let mut hop = Hop::new(status == StatusCode::SWITCHING_PROTOCOLS);
+    let headers = collect(&input[..length], response.headers, &mut hop)?;
     let close = hop.close || version < Version::HTTP_11;
     Ok(Some((Head { status, version, headers, framing: hop.framing(version), close }, length)))
 }
 
-/// The fields that go further. They stand in one copy of the head: the connection's buffer is used again.
-fn collect(head: &[u8], lines: &[httparse::Header<'_>], hop: &Hop<'_>) -> Result<Fields, HeadFault> {
+/// The fields that go further; what the others say goes to `hop`. They stand in one copy of the head: the
+/// connection's buffer is used again.
+fn collect<'b>(head: &[u8], lines: &[httparse::Header<'b>], hop: &mut Hop<'b>) -> Result<Fields, HeadFault> {
     let place = |part: &[u8]| {
         let start = part.as_ptr() as usize - head.as_ptr() as usize;
         start..start + part.len()
     };
     let mut fields = Fields::over(head.to_vec(), lines.len());
-    for line in lines.iter().filter(|line| hop.lets_through(line.name)) {
-        // An empty value has no place of its own.
-        let value = if line.value.is_empty() { 0..0 } else { place(line.value) };
-        fields.point_out(place(line.name.as_bytes()), value).map_err(|_| HeadFault::TooLarge)?;
+    for line in lines {
+        if hop.see(line) {
+            // An empty value has no place of its own.
+            let value = if line.value.is_empty() { 0..0 } else { place(line.value) };
+            fields.point_out(place(line.name.as_bytes()), value).map_err(|_| HeadFault::TooLarge)?;
+        }
+    }
+    if hop.names_any() {
+        fields.retain(|name| !hop.names(name.as_bytes()));
     }
     Ok(fields)
 }
@@ -250,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_head_that_comes_in_pieces_is_parsed_a_few_times_only() {
-        let head = format!("HTTP/1.1 200 OK\r\n{}\r\n\r\n", format!("a: {}", "x".repeat(4000)));
+        let head = format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "x".repeat(4000));
         let (mut search, mut input, mut tries) = (HeadSearch::default(), BytesMut::new(), 0);
         for byte in head.as_bytes().chunks(1) {
             input.extend_from_slice(byte);
@@ -271,7 +286,8 @@ mod tests {
             Just("X-A: b\n".to_owned()),
             "[a-zA-Z-]{1,8}: ?[ -~]{0,12}\r\n",
         ];
-        let start = prop_oneof![Just("HTTP/1.1 200 OK\r\n"), Just("HTTP/1.0 404\r\n"), Just("\r\nHTTP/1.1 103 \n")];
+        let start =
+            prop_oneof![Just("HTTP/1.1 200 OK\r\n"), Just("HTTP/1.0 404\r\n"), Just("\r\nHTTP/1.1 103 \n")];
         let damage = proptest::option::of((any::<prop::sample::Index>(), any::<u8>()));
         (start, proptest::collection::vec(line, 0..6), damage).prop_map(|(start, lines, damage)| {
             let mut head = format!("{start}{}\r\nrest", lines.concat()).into_bytes();

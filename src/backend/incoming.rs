@@ -8,8 +8,9 @@ use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use tokio::time::Instant;
 
-use super::chunked::{Chunked, Piece, TrailerLimits, take};
+use super::chunked::{Chunked, Piece, take};
 use super::fields::Framing;
+use super::head::HeadLimits;
 use super::lease::Lease;
 use super::observer::Finish;
 use crate::clock::Moment;
@@ -33,7 +34,7 @@ impl Decoder {
         }
     }
 
-    fn decode(&mut self, input: &mut BytesMut, limits: TrailerLimits) -> Result<Piece, &'static str> {
+    fn decode(&mut self, input: &mut BytesMut, limits: HeadLimits) -> Result<Piece, &'static str> {
         match self {
             Decoder::Length(0) => Ok(Piece::End),
             Decoder::Chunked(chunked) => chunked.decode(input, limits),
@@ -97,18 +98,12 @@ pub(super) fn body_behind_head(framing: Framing, mut lease: Lease, now: Moment) 
 }
 
 impl Arriving {
-    fn limits(&self) -> TrailerLimits {
-        let settings = self.lease.as_ref().map(|lease| &lease.pool().settings);
-        TrailerLimits {
-            bytes: settings.map_or(0, |settings| settings.head_bytes),
-            fields: settings.map_or(0, |settings| settings.head_fields),
-        }
-    }
-
     /// Takes from the connection's buffer what is there of the body. At the body's end the connection is free,
     /// whoever reads the rest of what was taken.
     fn look_ahead(&mut self, now: Option<Moment>) {
-        let limits = self.limits();
+        let Some(limits) = self.lease.as_ref().map(|lease| HeadLimits::of(&lease.pool().settings)) else {
+            return;
+        };
         while self.ahead.len() < MOST_AHEAD
             && let Some(link) = self.lease.as_mut().and_then(Lease::link)
         {

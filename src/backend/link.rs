@@ -30,9 +30,6 @@ const SMALLEST_READ: usize = 8 * 1024;
 /// One read of a body that comes fast.
 const LARGEST_READ: usize = 128 * 1024;
 
-/// No setting may ask for less: a head that cannot be read is an outage.
-const SMALLEST_HEAD_BYTES: usize = 8 * 1024;
-
 /// A connection, idle or in use.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -78,10 +75,7 @@ impl Bounds {
             first_byte: settings.first_byte_timeout,
             wait_for_continue: settings.continue_timeout,
             interim: settings.interim_responses,
-            head: HeadLimits {
-                bytes: settings.head_bytes.max(SMALLEST_HEAD_BYTES),
-                fields: settings.head_fields,
-            },
+            head: HeadLimits::of(settings),
         }
     }
 }
@@ -230,11 +224,7 @@ impl Link {
     }
 
     /// Waits on the clock. Ready when the connection should be polled again.
-    fn poll_patience(
-        &mut self,
-        waiting: &mut Waiting<'_>,
-        cx: &mut Context<'_>,
-    ) -> Result<Poll<()>, Broken> {
+    fn poll_patience(&mut self, waiting: &mut Waiting<'_>, cx: &mut Context<'_>) -> Result<Poll<()>, Broken> {
         let bounds = &waiting.bounds;
         // The origin has its time from the last byte that it took of us. What was sent at once was sent at the
         // start.

@@ -59,7 +59,11 @@ impl Sendable {
         let OriginRequest { method, target, headers, length, upgrade, .. } = &self.request;
         into.extend_from_slice(method.as_str().as_bytes());
         into.push(b' ');
-        if self.encode { write_encoded(into, target) } else { into.extend_from_slice(target) }
+        if self.encode {
+            write_encoded(into, target)
+        } else {
+            into.extend_from_slice(target)
+        }
         into.extend_from_slice(b" HTTP/1.1\r\n");
         let own_host = match host {
             HostPolicy::Client => None,
@@ -71,24 +75,24 @@ impl Sendable {
         }
         let (mut has_host, mut expects_continue) = (own_host.is_some(), false);
         for (name, value) in headers {
-            let (name, value) = (name.as_str(), value.as_bytes());
+            let (name, value) = (name.as_bytes(), value.as_bytes());
             match name.len() {
-                4 if name == "host" && own_host.is_some() => continue,
-                4 if name == "host" => has_host = true,
-                6 if name == "expect" && value.eq_ignore_ascii_case(b"100-continue") => {
+                4 if name == b"host" && own_host.is_some() => continue,
+                4 if name == b"host" => has_host = true,
+                6 if name == b"expect" && value.eq_ignore_ascii_case(b"100-continue") => {
                     // RFC 9110 §10.1.1: no 100 is expected for a body that does not exist.
                     if *length == Length::Known(0) {
                         continue;
                     }
                     expects_continue = true;
                 }
-                7 if name == "upgrade" && !upgrade => continue,
-                10 if name == "connection" => continue,
-                14 if name == "content-length" => continue,
-                17 if name == "transfer-encoding" => continue,
+                7 if name == b"upgrade" && !upgrade => continue,
+                10 if name == b"connection" => continue,
+                14 if name == b"content-length" => continue,
+                17 if name == b"transfer-encoding" => continue,
                 _ => {}
             }
-            write_line(into, name.as_bytes(), value);
+            write_line(into, name, value);
         }
         // RFC 9112 §3.2: there is always a Host, though an HTTP/1.0 client may have sent none.
         if !has_host {

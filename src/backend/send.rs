@@ -54,7 +54,9 @@ pub(super) async fn send(pool: &Arc<Pool>, request: OriginRequest) -> Result<Ori
         }
         let again = reused && retries > 0 && trust == Trust::Any;
         match attempt(&mut lease, &mut request, again, started).await {
-            Ok((head, arrived)) => return deliver(lease, head, &request, reused, pool.clock.at(arrived.into())),
+            Ok((head, arrived)) => {
+                return deliver(lease, head, &request, reused, pool.clock.at(arrived.into()));
+            }
             Err(Failure { error, silent: true }) if again => {
                 // RFC 9112 §9.3.1: the origin closed the connection while it was idle; our request and its
                 // closing crossed. The next one is on a new connection, so this cannot go on for ever.
@@ -150,7 +152,10 @@ fn deliver(
     let switch = status == StatusCode::SWITCHING_PROTOCOLS;
     let bodiless = is_bodiless(method, status);
     let framing = match framing {
-        _ if switch && !upgrade => Err(Malformed::UnaskedSwitch),
+        // RFC 9110 §7.8: the switch comes after the whole request, and where it was asked for.
+        _ if switch && !(*upgrade && lease.link().is_some_and(|link| link.outgoing.is_done())) => {
+            Err(Malformed::UnaskedSwitch)
+        }
         // Without a body the framing fields are only information; what is odd in it harms nobody.
         Err(_) if bodiless => Ok(Framing::Unframed),
         framing => framing,

@@ -17,11 +17,7 @@ pub(super) enum Socket {
 
 impl Socket {
     /// Reads into the room that `into` has. 0: the other end has closed.
-    pub(super) fn poll_fill(
-        &mut self,
-        cx: &mut Context<'_>,
-        into: &mut BytesMut,
-    ) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
         match self {
             Socket::Tcp(stream) => pin!(stream.read_buf(into)).poll(cx),
             Socket::Unix(stream) => pin!(stream.read_buf(into)).poll(cx),
