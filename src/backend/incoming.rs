@@ -88,6 +88,11 @@ pub(super) fn body_behind_head(framing: Framing, mut lease: Lease, now: Moment) 
     let decoder = Decoder::new(framing);
     let mut arriving = Arriving { decoder, lease: Some(lease), ahead: VecDeque::new(), waiting: false };
     arriving.look_ahead(Some(now));
+    if let (Decoder::Length(left), Some(link)) =
+        (&arriving.decoder, arriving.lease.as_mut().and_then(Lease::link))
+    {
+        link.expect(*left);
+    }
     match arriving.whole() {
         Some(data) => {
             let length = Length::Known(data.len() as u64);

@@ -125,8 +125,15 @@ impl Link {
         self.last = true;
     }
 
-    /// Gives memory back that one exchange needed and others do not.
+    /// So many bytes of a body are still to come: they are read in few pieces if they come fast.
+    pub(super) fn expect(&mut self, bytes: u64) {
+        let bytes = usize::try_from(bytes).unwrap_or(LARGEST_READ).min(LARGEST_READ);
+        self.reading = self.reading.max(bytes);
+    }
+
+    /// Lets go of what one exchange needed and others do not.
     pub(super) fn rest(&mut self) {
+        self.reading = SMALLEST_READ;
         if self.inbound.capacity() > 2 * SMALLEST_READ {
             self.inbound = BytesMut::new();
         }

@@ -92,7 +92,7 @@ impl Outgoing {
 
     /// Whether the client, and not the origin, is what everything waits for.
     pub(super) fn waits_for_client(&self) -> bool {
-        self.upload == Upload::WaitingForClient
+        self.upload == Upload::WaitingForClient && !self.broken
     }
 
     /// Whether a write has failed.
@@ -110,8 +110,9 @@ impl Outgoing {
         self.upload == Upload::Done && !self.broken && self.is_flushed()
     }
 
-    /// Gives memory back that one request needed and others do not.
+    /// Lets go of what one request needed and others do not.
     pub(super) fn rest(&mut self) {
+        self.body = Body::Empty;
         if self.buffer.capacity() > KEPT_BYTES {
             self.buffer = Vec::new();
         }
