@@ -8,7 +8,7 @@ use super::Fetch;
 use super::errand::Errand;
 use super::outcome::Unshared;
 use crate::clock::Moment;
-use crate::message::{FieldLines, Fields, lines_of};
+use crate::message::{FieldLines, Fields};
 use crate::semantics::no_vary_search::NoVarySearch;
 use crate::semantics::partial::Span;
 use crate::semantics::variant::{self, Selecting, Vary};
@@ -78,15 +78,13 @@ impl Fetch {
         let settings = &self.store.settings().tags;
         let (mut lines, mut hidden) = (FieldLines::new(), FieldLines::new());
         // Exactly as much as is needed where nothing is hidden: then nothing is copied to be kept.
-        lines
-            .own
-            .reserve_exact(headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum());
+        lines.own.reserve_exact(headers.bytes() + 4 * headers.len());
         for (name, value) in &headers {
-            let into = if settings.strips(name.as_str().as_bytes()) { &mut hidden } else { &mut lines };
-            into.push(name.as_str(), value.as_bytes());
+            let into = if settings.strips(name.as_bytes()) { &mut hidden } else { &mut lines };
+            into.push(name.as_bytes(), value.as_bytes());
         }
-        let origin = format!("http://{}", errand.place.host);
-        let tags = settings.extract(&origin, lines_of(&hidden.own).chain(lines_of(&lines.own)));
+        let all = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let tags = settings.extract(&errand.place.host, all);
         Contents {
             place: errand.place.clone(),
             status: what.status,

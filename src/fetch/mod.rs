@@ -78,7 +78,7 @@ impl Fetch {
 
     /// Fetches, or waits for the one who fetches the same already. Cancel safe: a fetch that has begun goes
     /// on without whoever began it.
-    pub async fn once(self: &Arc<Self>, errand: Errand, sharing: Sharing) -> Fetched {
+    pub async fn once(self: &Arc<Self>, errand: Box<Errand>, sharing: Sharing) -> Fetched {
         let Sharing::Shared(key) = sharing else { return self.alone(errand).await };
         match self.join(key, &errand) {
             Part::Alone => self.alone(errand).await,
@@ -101,13 +101,13 @@ impl Fetch {
     }
 
     /// Fetches for this request alone; what can be stored is stored all the same.
-    async fn alone(self: &Arc<Self>, errand: Errand) -> Fetched {
+    async fn alone(self: &Arc<Self>, errand: Box<Errand>) -> Fetched {
         let (own, mine) = oneshot::channel();
         ashore(self.clone().run(errand, None, Some(own)), mine).await
     }
 
     /// Begins a fetch that nobody waits for, unless one is under way.
-    pub fn in_background(self: &Arc<Self>, errand: Errand, key: FlightKey) {
+    pub fn in_background(self: &Arc<Self>, errand: Box<Errand>, key: FlightKey) {
         if let Part::Lead(leader) = self.join(key, &errand) {
             let fetch = self.clone();
             tokio::spawn(async move { fetch.run(errand, Some(leader), None).await });

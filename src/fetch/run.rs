@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
-use http::{HeaderValue, Method, StatusCode};
+use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, RANGE};
+use http::{Method, StatusCode};
 use tokio::sync::oneshot;
 
 use super::Fetch;
@@ -67,7 +67,12 @@ impl Voyage {
 
 impl Fetch {
     /// Carries out `errand`. What it brings goes to `own`, and to those who follow `leader`.
-    pub(super) async fn run(self: Arc<Self>, mut errand: Errand, leader: Option<Leader<Landing>>, own: Own) {
+    pub(super) async fn run(
+        self: Arc<Self>,
+        mut errand: Box<Errand>,
+        leader: Option<Leader<Landing>>,
+        own: Own,
+    ) {
         let voyage = Voyage { leader, own };
         // Twice at most: what turns out not to fit is asked for once more, without conditions.
         loop {
@@ -120,7 +125,7 @@ impl Fetch {
     /// The response itself, if it may not be stored.
     pub async fn keep_passed(
         self: &Arc<Self>,
-        errand: Errand,
+        errand: Box<Errand>,
         response: OriginResponse,
         birth: Birth,
         times: Times,
@@ -179,12 +184,13 @@ impl Fetch {
         times: Times,
         prefix: Vec<Bytes>,
     ) -> Weighed {
-        let uri = errand.uri();
+        // It matters only to what names another place for its content.
+        let uri = if response.headers.contains_key(CONTENT_LOCATION) { errand.uri() } else { String::new() };
         let request = StoreRequest { facts: &errand.facts, headers: &errand.fields, uri: &uri };
         let mut status = response.status;
         let mut headers = std::mem::take(&mut response.headers);
         if let (Length::Known(length), false) = (response.length, errand.method == Method::HEAD) {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            headers.insert_number(CONTENT_LENGTH, length);
         }
         let prefix_bytes: u64 = prefix.iter().map(|chunk| chunk.len() as u64).sum();
         if !prefix.is_empty() {
@@ -218,7 +224,7 @@ impl Fetch {
     /// Shares a storable response while its body arrives, and stores it once it is whole.
     async fn bring_home(
         self: &Arc<Self>,
-        errand: Errand,
+        errand: Box<Errand>,
         parcel: Box<Parcel>,
         birth: Birth,
         times: Times,

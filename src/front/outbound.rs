@@ -31,9 +31,9 @@ impl Identity {
     /// 9110 §7.6.1), `Host` is there, `Via`, `Forwarded` and `X-Forwarded-*` say who asks through whom.
     pub fn fields_for_origin(&self, admitted: &Admitted) -> Fields {
         let request = &admitted.request;
-        let mut fields = request.headers.clone();
-        // What is added below; otherwise its memory would grow twice.
-        fields.reserve(ADDED_FIELDS, ADDED_BYTES + 3 * admitted.host.len());
+        // With room for what is added below; otherwise its memory would grow twice.
+        let room = ADDED_BYTES + 4 * admitted.host.len();
+        let mut fields = request.headers.clone_with_room(ADDED_FIELDS, room);
         strip_connection(&mut fields);
         // Only a body that is passed on as it arrives can wait for a 100.
         fields.remove(EXPECT);

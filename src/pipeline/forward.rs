@@ -34,22 +34,22 @@ static SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-cap
 
 impl Pipeline {
     /// Fetch what is not there.
-    pub(super) fn errand_to_fill(&self, journey: &Journey) -> Errand {
+    pub(super) fn errand_to_fill(&self, journey: &Journey) -> Box<Errand> {
         self.errand(journey, Purpose::Fill)
     }
 
     /// Ask whether what is stored is still good.
-    pub(super) fn errand_to_validate(&self, journey: &Journey, stored: &[Reviewed]) -> Errand {
+    pub(super) fn errand_to_validate(&self, journey: &Journey, stored: &[Reviewed]) -> Box<Errand> {
         let stored = stored.iter().map(|reviewed| reviewed.response.clone()).collect();
         self.errand(journey, Purpose::Validate(stored))
     }
 
     /// Fetch the rest of what is stored.
-    pub(super) fn errand_to_complete(&self, journey: &Journey, part: &Arc<StoredResponse>) -> Errand {
+    pub(super) fn errand_to_complete(&self, journey: &Journey, part: &Arc<StoredResponse>) -> Box<Errand> {
         self.errand(journey, Purpose::Complete(part.clone()))
     }
 
-    fn errand(&self, journey: &Journey, purpose: Purpose) -> Errand {
+    fn errand(&self, journey: &Journey, purpose: Purpose) -> Box<Errand> {
         let request = &journey.admitted.request;
         let mut fields = self.identity.fields_for_origin(&journey.admitted);
         // A key known to be uncacheable is asked for as the client asks: the origin may say 304 to it.
@@ -71,8 +71,8 @@ impl Pipeline {
         {
             fields.append(SURROGATE_CAPABILITY.clone(), value);
         }
-        Errand {
-            place: journey.place(self.keys.page(&journey.admitted.host, &journey.target)),
+        Box::new(Errand {
+            place: journey.place(self.keys.page_of_normal(&journey.admitted.host, &journey.target)),
             backend: journey.plan.backend.clone(),
             policy: journey.plan.policy.clone(),
             method: request.method.clone(),
@@ -85,7 +85,7 @@ impl Pipeline {
             facts: journey.facts,
             purpose,
             interim: request.interim.clone(),
-        }
+        })
     }
 
     /// Whether others may wait for this request's fetch, and it for theirs.
@@ -145,7 +145,7 @@ impl Pipeline {
         if !nothing_here || !journey.facts.range || !journey.may_share() {
             return None;
         }
-        let place = journey.place(self.keys.page(&journey.admitted.host, &journey.target));
+        let place = journey.place(self.keys.page_of_normal(&journey.admitted.host, &journey.target));
         let key = self.flight_key(journey, found, false);
         match self.fetch.join_whole(key, place.asked()).await? {
             Fetched::Arriving { arrival, body, collapsed }

@@ -26,10 +26,14 @@ impl KeyMaker {
         Target { scheme: "http", authority: host, path_and_query: target }.key_of_normal(self.secret).0
     }
 
+    /// The digest of such a URL without its query.
+    pub fn page_of_normal(&self, host: &str, target: &[u8]) -> u128 {
+        self.key_of_normal(host, path_of(target))
+    }
+
     /// The digest of a URL without its query.
     pub fn page(&self, host: &str, target: &[u8]) -> u128 {
-        let end = memchr::memchr(b'?', target).unwrap_or(target.len());
-        self.digest(host, &target[..end])
+        self.digest(host, path_of(target))
     }
 
     /// The key of a QUERY, which its content is part of. The route's rule has been applied to `target`.
@@ -42,6 +46,11 @@ impl KeyMaker {
     fn digest(&self, host: &str, path_and_query: &[u8]) -> u128 {
         Target { scheme: "http", authority: host, path_and_query }.key(self.secret).0
     }
+}
+
+/// A target without its query.
+fn path_of(target: &[u8]) -> &[u8] {
+    &target[..memchr::memchr(b'?', target).unwrap_or(target.len())]
 }
 
 #[cfg(test)]

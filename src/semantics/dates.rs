@@ -52,8 +52,10 @@ pub fn format(moment: Moment) -> HeaderValue {
 /// two-digit year: one that seems more than 50 years ahead is in the past (RFC 9110 §5.6.7).
 pub fn parse(value: &[u8], now: Moment) -> Option<Moment> {
     let value = super::lists::trim(value);
+    if let [_, _, _, b',', ..] = value {
+        return imf_fixdate(value);
+    }
     match memchr::memchr(b',', value) {
-        Some(3) => imf_fixdate(value),
         Some(comma) if is_day_name_long(&value[..comma]) => rfc_850(&value[comma + 1..], now),
         Some(_) => None,
         None => asctime(value),

@@ -111,10 +111,10 @@ impl TagSettings {
         self.strip && self.field(name).is_some_and(|field| &*field.name != CACHE_GROUPS)
     }
 
-    /// The digests of a response's tags, sorted, each once. `origin` is what its cache groups belong to.
+    /// The digests of a response's tags, sorted, each once. Its cache groups belong to the origin of `host`.
     pub fn extract<'a>(
         &self,
-        origin: &str,
+        host: &str,
         fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Box<[TagDigest]> {
         let mut digests = Vec::new();
@@ -126,7 +126,9 @@ impl TagSettings {
                 });
             }
             if name.eq_ignore_ascii_case(CACHE_GROUPS.as_bytes()) {
-                digests.extend(list_of_strings(value).iter().map(|group| TagDigest::of_group(origin, group)));
+                let origin = format!("http://{host}");
+                digests
+                    .extend(list_of_strings(value).iter().map(|group| TagDigest::of_group(&origin, group)));
             }
         }
         digests.sort_unstable();
