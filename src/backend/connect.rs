@@ -27,11 +27,7 @@ pub(super) async fn connect(pool: &Pool, endpoint: &Endpoint) -> Result<Link, Or
         },
         EndpointAddress::Tcp { .. } => connect_tcp(pool, endpoint, deadline).await.map(Socket::Tcp),
     };
-    let socket = socket.map_err(|failure| failure.at(endpoint, timeout))?;
-    Link::new(socket, &pool.protocol).await.map_err(|error| OriginError::Unreachable {
-        endpoint: Arc::clone(&endpoint.label),
-        cause: error.to_string().into(),
-    })
+    socket.map(Link::new).map_err(|failure| failure.at(endpoint, timeout))
 }
 
 async fn connect_tcp(pool: &Pool, endpoint: &Endpoint, deadline: Instant) -> Result<TcpStream, Failure> {

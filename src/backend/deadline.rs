@@ -6,27 +6,24 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-/// One timer, kept with its connection: starting it anew costs a clock reading, and the runtime's timer
-/// wheel is touched only when a deadline moves nearer or one that has been passed over comes up.
-#[derive(Debug)]
+/// One timer, kept with its connection: the runtime's timer wheel is touched only when a deadline moves nearer
+/// or one that has been passed over comes up.
+#[derive(Debug, Default)]
 pub(super) struct Deadline {
-    due: Instant,
+    due: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Deadline {
-    pub(super) fn new() -> Self {
-        Deadline { due: Instant::now(), sleep: None }
+    /// Sets the deadline to `span` from `now`.
+    pub(super) fn start(&mut self, now: Instant, span: Duration) {
+        self.due = Some(now + span.min(LONGEST));
     }
 
-    /// Sets the deadline to `span` from now.
-    pub(super) fn start(&mut self, span: Duration) {
-        self.due = Instant::now() + span.min(LONGEST);
-    }
-
-    /// Ready once the deadline has passed. Until then, the task is woken when it does.
+    /// Ready once the deadline has passed; never if none was ever set. Until then, the task is woken when it
+    /// does.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let due = self.due;
+        let Some(due) = self.due else { return Poll::Pending };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         if sleep.deadline() > due {
             sleep.as_mut().reset(due);

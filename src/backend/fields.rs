@@ -1,17 +1,10 @@
 //! Which fields stay between two neighbours, and what a response's framing fields say.
 
-use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HeaderName, PROXY_AUTHENTICATE, SET_COOKIE, TE,
-    TRANSFER_ENCODING, UPGRADE, VARY,
-};
-use http::{HeaderMap, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Version};
 use smallvec::SmallVec;
 
 use super::error::Malformed;
-use crate::message::FieldLines;
-
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// How a response says that its body is framed (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,43 +15,152 @@ pub(super) enum Framing {
     Unframed,
 }
 
-/// Judges the framing fields together. hyper frames the body by the same fields, but is lenient where more
-/// than one reading is possible: a gateway must not be.
-///
-/// # Errors
-/// What is wrong, where the framing is ambiguous.
-pub(super) fn framing(headers: &HeaderMap) -> Result<Framing, Malformed> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        // RFC 9112 §6.3 rule 4: without a final chunked, a response ends with its connection. A name that is
-        // no registered coding says nothing about the bytes: it is dropped, as all Transfer-Encoding is.
-        if codings.next().is_none()
-            && is_no_coding(coding.as_bytes())
-            && !headers.contains_key(CONTENT_LENGTH)
-        {
-            return Ok(Framing::Unframed);
-        }
-        let mut codings = headers.get_all(TRANSFER_ENCODING).iter().skip(1);
-        // §6.1: we send no TE, so no other coding may come, and none twice.
-        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err(Malformed::TransferEncoding);
-        }
-        // §6.3 rule 3: "ought to be handled as an error".
-        if headers.contains_key(CONTENT_LENGTH) {
-            return Err(Malformed::LengthAndEncoding);
-        }
-        return Ok(Framing::Chunked);
+/// One field line as `httparse` found it: valid, its name in whatever case it came.
+type Line<'a> = httparse::Header<'a>;
+/// The values of a field that comes once, as a rule.
+type Few<'a> = SmallVec<[&'a [u8]; 2]>;
+
+/// What a field is to the connection that it came on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Connection,
+    ContentLength,
+    TransferEncoding,
+    Upgrade,
+    /// Concerns the connection only, and says nothing that matters here.
+    Hop,
+    EndToEnd,
+}
+
+/// By length first: nearly all fields are known for end-to-end ones by that alone.
+fn role(name: &str) -> Role {
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    match name.len() {
+        2 if is("te") => Role::Hop,
+        7 if is("upgrade") => Role::Upgrade,
+        10 if is("connection") => Role::Connection,
+        10 if is("keep-alive") => Role::Hop,
+        14 if is("content-length") => Role::ContentLength,
+        16 if is("proxy-connection") => Role::Hop,
+        17 if is("transfer-encoding") => Role::TransferEncoding,
+        _ => Role::EndToEnd,
     }
-    let mut lengths = headers
-        .get_all(CONTENT_LENGTH)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(|number| digits(number.trim_ascii()));
-    let Some(first) = lengths.next() else { return Ok(Framing::Unframed) };
-    // §6.3 rule 5: a list of the same number is that number.
-    match first {
-        Some(length) if lengths.all(|other| other == first) => Ok(Framing::Length(length)),
-        _ => Err(Malformed::ContentLength),
+}
+
+/// What a head's fields say about the connection and the body, apart from those that go further.
+#[derive(Debug, Default)]
+pub(super) struct Hop<'a> {
+    codings: Few<'a>,
+    lengths: Few<'a>,
+    /// The fields that `Connection` names.
+    named: Few<'a>,
+    /// `Connection: close`.
+    pub(super) close: bool,
+    /// A 101 keeps its `Upgrade`.
+    keep_upgrade: bool,
+}
+
+impl<'a> Hop<'a> {
+    /// Nothing seen yet. A 101 keeps its `Upgrade`.
+    pub(super) fn new(keep_upgrade: bool) -> Self {
+        Hop { keep_upgrade, ..Hop::default() }
+    }
+
+    pub(super) fn of(lines: &[Line<'a>], keep_upgrade: bool) -> Self {
+        let mut hop = Hop::new(keep_upgrade);
+        for line in lines {
+            hop.see(line);
+        }
+        hop
+    }
+
+    /// Notes what one line says. Answers whether it goes further than this connection, unless a `Connection`
+    /// [names](Self::names) it.
+    pub(super) fn see(&mut self, line: &Line<'a>) -> bool {
+        match role(line.name) {
+            Role::EndToEnd => return true,
+            Role::Upgrade => return self.keep_upgrade,
+            Role::Connection => self.take_options(line.value),
+            Role::ContentLength => self.lengths.push(line.value),
+            Role::TransferEncoding => self.codings.push(line.value),
+            Role::Hop => {}
+        }
+        false
+    }
+
+    /// Takes the options of one `Connection`. A few fields cannot be named: by them others judge whether a
+    /// response may be kept or shown to someone else, so removing them would be worse than ignoring an origin
+    /// that puts them there against RFC 9110 §7.6.1 ("never appropriate as a connection option").
+    fn take_options(&mut self, value: &'a [u8]) {
+        const NEVER: [&[u8]; 4] = [b"cache-control", b"vary", b"set-cookie", b"proxy-authenticate"];
+        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            let is = |other: &[u8]| option.eq_ignore_ascii_case(other);
+            if is(b"close") {
+                self.close = true;
+                continue;
+            }
+            let stays = is(b"keep-alive") || option.is_empty() || (is(b"upgrade") && self.keep_upgrade);
+            if !stays && !NEVER.into_iter().any(is) {
+                self.named.push(option);
+            }
+        }
+    }
+
+    /// Whether `Connection` names any field that others than the connection could want.
+    pub(super) fn names_any(&self) -> bool {
+        !self.named.is_empty()
+    }
+
+    /// Whether `Connection` names this field.
+    pub(super) fn names(&self, name: &[u8]) -> bool {
+        self.named.iter().any(|named| named.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether a field of this name goes further than this connection (RFC 9110 §7.6.1).
+    fn lets_through(&self, name: &str) -> bool {
+        match role(name) {
+            Role::Upgrade => self.keep_upgrade,
+            Role::EndToEnd => !self.names(name.as_bytes()),
+            Role::Connection | Role::ContentLength | Role::TransferEncoding | Role::Hop => false,
+        }
+    }
+
+    /// Judges the framing fields together. Where more than one reading is possible a gateway must not choose.
+    ///
+    /// # Errors
+    /// What is wrong, where the framing is ambiguous.
+    pub(super) fn framing(&self, version: Version) -> Result<Framing, Malformed> {
+        if let Some(coding) = self.codings.first() {
+            // RFC 9112 §6.1: in HTTP/1.0 there is none, and what has one all the same is faulty.
+            if version < Version::HTTP_11 {
+                return Err(Malformed::TransferEncoding);
+            }
+            // RFC 9112 §6.3 rule 4: without a final chunked, a response ends with its connection. A name that is
+            // no registered coding says nothing about the bytes: it is dropped, as all Transfer-Encoding is.
+            if self.codings.len() == 1 && is_no_coding(coding) && self.lengths.is_empty() {
+                return Ok(Framing::Unframed);
+            }
+            // §6.1: we send no TE, so no other coding may come, and none twice.
+            if self.codings.len() > 1 || !coding.eq_ignore_ascii_case(b"chunked") {
+                return Err(Malformed::TransferEncoding);
+            }
+            // §6.3 rule 3: "ought to be handled as an error".
+            if !self.lengths.is_empty() {
+                return Err(Malformed::LengthAndEncoding);
+            }
+            return Ok(Framing::Chunked);
+        }
+        let mut lengths = self
+            .lengths
+            .iter()
+            .flat_map(|value| value.split(|byte| *byte == b','))
+            .map(|number| digits(number.trim_ascii()));
+        let Some(first) = lengths.next() else { return Ok(Framing::Unframed) };
+        // §6.3 rule 5: a list of the same number is that number.
+        match first {
+            Some(length) if lengths.all(|other| other == first) => Ok(Framing::Length(length)),
+            _ => Err(Malformed::ContentLength),
+        }
     }
 }
 
@@ -73,98 +175,59 @@ fn is_no_coding(value: &[u8]) -> bool {
         && !CODINGS.iter().any(|coding| coding.eq_ignore_ascii_case(name))
 }
 
+/// `1*DIGIT` that fits (RFC 9110 §8.6): no sign, no space.
 fn digits(text: &[u8]) -> Option<u64> {
-    if !text.iter().all(u8::is_ascii_digit) {
+    if text.is_empty() {
         return None;
     }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    text.iter().try_fold(0u64, |number, byte| match byte {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
+        _ => None,
+    })
 }
 
-/// Removes what concerns the connection only (RFC 9110 §7.6.1) and the framing. `keep_upgrade` for a 101.
-pub(super) fn end_to_end(headers: &mut HeaderMap, keep_upgrade: bool) {
-    if headers.contains_key(CONNECTION) {
-        for option in connection_options(headers) {
-            if !(keep_upgrade && option == UPGRADE) {
-                headers.remove(&option);
-            }
-        }
-        headers.remove(CONNECTION);
-    }
-    // One pass over the few names there are: to look for each of six that are seldom there costs more.
-    let goes = |name: &HeaderName| {
-        [CONTENT_LENGTH, TRANSFER_ENCODING, TE].contains(name)
-            || *name == KEEP_ALIVE
-            || *name == PROXY_CONNECTION
-            || (*name == UPGRADE && !keep_upgrade)
+/// The fields of a trailer section that may be passed on: none that frames, routes or says how to keep the
+/// message (RFC 9110 §6.5.1).
+///
+/// # Errors
+/// The section is malformed.
+pub(super) fn trailers(block: &[u8], lines: usize) -> Result<HeaderMap, &'static str> {
+    const NEVER: [&str; 11] = [
+        "host",
+        "cache-control",
+        "set-cookie",
+        "vary",
+        "content-encoding",
+        "content-type",
+        "content-range",
+        "authorization",
+        "expires",
+        "age",
+        "trailer",
+    ];
+    let mut slots = vec![httparse::EMPTY_HEADER; lines];
+    let Ok(httparse::Status::Complete((_, parsed))) = httparse::parse_headers(block, &mut slots) else {
+        return Err("malformed trailers");
     };
-    let gone: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| goes(name)).cloned().collect();
-    for name in gone {
-        headers.remove(name);
-    }
-}
-
-/// The end-to-end lines of an interim response.
-pub(super) fn interim_lines(headers: &HeaderMap) -> FieldLines {
-    let options = connection_options(headers);
-    let mut lines = FieldLines::new();
-    for (name, value) in headers {
-        let stays = [&CONNECTION, &CONTENT_LENGTH, &TRANSFER_ENCODING, &TE, &UPGRADE].contains(&name)
-            || *name == KEEP_ALIVE
-            || *name == PROXY_CONNECTION
-            || options.contains(name);
-        if !stays {
-            lines.push(name.as_str(), value.as_bytes());
+    let hop = Hop::of(parsed, false);
+    let mut trailers = HeaderMap::new();
+    for line in parsed {
+        if !hop.lets_through(line.name) || NEVER.iter().any(|never| never.eq_ignore_ascii_case(line.name)) {
+            continue;
         }
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| "malformed trailers")?;
+        let value = HeaderValue::from_bytes(line.value).map_err(|_| "malformed trailers")?;
+        trailers.try_append(name, value).map_err(|_| "too many trailers")?;
     }
-    lines
-}
-
-/// Trailer fields that may be passed on: none that frames, routes or says how to keep the message
-/// (RFC 9110 §6.5.1).
-pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    end_to_end(trailers, false);
-    for name in [http::header::HOST, CACHE_CONTROL, SET_COOKIE, VARY, http::header::CONTENT_ENCODING] {
-        trailers.remove(name);
-    }
-    for name in [
-        http::header::CONTENT_TYPE,
-        http::header::CONTENT_RANGE,
-        http::header::AUTHORIZATION,
-        http::header::EXPIRES,
-        http::header::AGE,
-        http::header::TRAILER,
-    ] {
-        trailers.remove(name);
-    }
-}
-
-/// The fields that `Connection` names. A few cannot be named: by them others judge whether a response may
-/// be kept or shown to someone else, so removing them would be worse than ignoring an origin that puts them
-/// there against RFC 9110 §7.6.1 ("never appropriate as a connection option").
-fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value: &HeaderValue| value.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|option| {
-            !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive")
-        })
-        .filter_map(|option| HeaderName::from_bytes(option).ok())
-        .filter(|name| ![CACHE_CONTROL, VARY, SET_COOKIE, PROXY_AUTHENTICATE].contains(name))
-        .collect()
+    Ok(trailers)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in fields {
-            map.append(*name, HeaderValue::from_static(value));
-        }
-        map
+    fn lines<'a>(fields: &[(&'a str, &'a str)]) -> Vec<Line<'a>> {
+        fields.iter().map(|(name, value)| Line { name, value: value.as_bytes() }).collect()
     }
 
     #[test]
@@ -176,12 +239,13 @@ mod tests {
             (&[("content-length", "5"), ("content-length", "5")], Ok(Framing::Length(5))),
             (&[("content-length", "5, 5")], Ok(Framing::Length(5))),
             (&[("content-length", "5, 6")], Err(Malformed::ContentLength)),
-            (&[("content-length", "5"), ("content-length", "6")], Err(Malformed::ContentLength)),
+            (&[("content-length", "5"), ("Content-Length", "6")], Err(Malformed::ContentLength)),
             (&[("content-length", "+5")], Err(Malformed::ContentLength)),
             (&[("content-length", "")], Err(Malformed::ContentLength)),
+            (&[("content-length", "5,")], Err(Malformed::ContentLength)),
             (&[("content-length", "99999999999999999999")], Err(Malformed::ContentLength)),
             (&[("transfer-encoding", "chunked")], Ok(Framing::Chunked)),
-            (&[("transfer-encoding", "Chunked")], Ok(Framing::Chunked)),
+            (&[("Transfer-Encoding", "Chunked")], Ok(Framing::Chunked)),
             (&[("transfer-encoding", "gzip, chunked")], Err(Malformed::TransferEncoding)),
             (&[("transfer-encoding", "identity")], Err(Malformed::TransferEncoding)),
             (&[("transfer-encoding", "nonsense")], Ok(Framing::Unframed)),
@@ -197,28 +261,60 @@ mod tests {
             (&[("transfer-encoding", "chunked"), ("content-length", "5")], Err(Malformed::LengthAndEncoding)),
         ];
         for (fields, expected) in cases {
-            assert_eq!(framing(&map(fields)), *expected, "{fields:?}");
+            let lines = lines(fields);
+            assert_eq!(Hop::of(&lines, false).framing(Version::HTTP_11), *expected, "{fields:?}");
         }
     }
 
     #[test]
+    fn http_1_0_has_no_transfer_codings() {
+        let lines = lines(&[("transfer-encoding", "chunked")]);
+        assert_eq!(Hop::of(&lines, false).framing(Version::HTTP_10), Err(Malformed::TransferEncoding));
+    }
+
+    /// The names of those fields that go further.
+    fn further<'a>(fields: &[(&'a str, &'a str)], keep_upgrade: bool) -> Vec<&'a str> {
+        let lines = lines(fields);
+        let hop = Hop::of(&lines, keep_upgrade);
+        lines.iter().map(|line| line.name).filter(|name| hop.lets_through(name)).collect()
+    }
+
+    #[test]
     fn fields_of_the_connection_do_not_go_further() {
-        let mut headers = map(&[
+        let fields = [
             ("connection", "close, X-Private"),
             ("x-private", "1"),
+            ("X-PRIVATE", "2"),
             ("keep-alive", "timeout=5"),
+            ("Keep-Alive", "timeout=5"),
+            ("proxy-connection", "close"),
+            ("te", "gzip"),
             ("transfer-encoding", "chunked"),
+            ("content-length", "5"),
             ("upgrade", "h2c"),
             ("etag", "\"a\""),
-        ]);
-        end_to_end(&mut headers, false);
-        assert_eq!(headers, map(&[("etag", "\"a\"")]));
+        ];
+        assert_eq!(further(&fields, false), ["etag"]);
+        assert!(Hop::of(&lines(&fields), false).close);
+    }
+
+    #[test]
+    fn a_protocol_switch_keeps_its_upgrade_though_connection_names_it() {
+        assert_eq!(further(&[("connection", "upgrade"), ("upgrade", "websocket")], true), ["upgrade"]);
     }
 
     #[test]
     fn connection_cannot_name_away_what_keeps_a_response_private() {
-        let mut headers = map(&[("connection", "cache-control, set-cookie"), ("cache-control", "private")]);
-        end_to_end(&mut headers, false);
-        assert_eq!(headers, map(&[("cache-control", "private")]));
+        let fields = [("connection", "cache-control, set-cookie"), ("cache-control", "private")];
+        assert_eq!(further(&fields, false), ["cache-control"]);
+    }
+
+    #[test]
+    fn trailers_that_would_change_the_message_are_left_out() {
+        let block =
+            b"X-Sum: 1\r\nContent-Length: 9\r\nSet-Cookie: a=b\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\n";
+        let trailers = trailers(block, 5).unwrap();
+        assert_eq!(trailers.len(), 1);
+        assert_eq!(trailers["x-sum"], "1");
     }
 }

@@ -2,116 +2,157 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body::{Body as _, Frame};
-use hyper::body::Incoming;
+use bytes::{Bytes, BytesMut};
+use http_body::Frame;
+use tokio::time::Instant;
 
-use super::fields;
+use super::chunked::{Chunked, Piece, take};
+use super::fields::Framing;
+use super::head::HeadLimits;
 use super::lease::Lease;
 use super::observer::Finish;
-use super::wire::Upload;
+use crate::clock::Moment;
 use crate::message::{Body, BodyError, Length};
+
+/// Takes a body apart as it is framed (RFC 9112 §6.3).
+#[derive(Debug)]
+pub(super) enum Decoder {
+    /// So many bytes are left.
+    Length(u64),
+    Chunked(Chunked),
+    UntilClose,
+}
+
+impl Decoder {
+    pub(super) fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::Length(length) => Decoder::Length(length),
+            Framing::Chunked => Decoder::Chunked(Chunked::default()),
+            Framing::Unframed => Decoder::UntilClose,
+        }
+    }
+
+    fn decode(&mut self, input: &mut BytesMut, limits: HeadLimits) -> Result<Piece, &'static str> {
+        match self {
+            Decoder::Length(0) => Ok(Piece::End),
+            Decoder::Chunked(chunked) => chunked.decode(input, limits),
+            _ if input.is_empty() => Ok(Piece::More),
+            Decoder::Length(left) => {
+                let data = take(input, *left);
+                *left -= data.len() as u64;
+                Ok(Piece::Data(data))
+            }
+            Decoder::UntilClose => Ok(Piece::Data(input.split().freeze())),
+        }
+    }
+
+    /// Whether the body is whole if the connection ends here.
+    fn ends_with_connection(&self) -> bool {
+        matches!(self, Decoder::UntilClose)
+    }
+}
+
+/// So many pieces are taken from the buffer at a time: one read of tiny chunks must not become thousands of
+/// frames.
+const MOST_AHEAD: usize = 64;
 
 /// A body that is still arriving. At its end the connection goes back to the pool, if it is fit for it;
 /// dropped before, the connection is closed.
 pub(super) struct Arriving {
-    body: Incoming,
+    decoder: Decoder,
     /// `None` once the body has ended, one way or another.
     lease: Option<Lease>,
-    /// What was read along with the head, not yet handed on.
+    /// What was taken from the connection's buffer and not yet handed on.
     ahead: VecDeque<Result<Frame<Bytes>, BodyError>>,
     /// The between-bytes timer runs.
     waiting: bool,
 }
 
+/// The body of a response whose head has just been taken. If all of it came along with the head, which is the rule
+/// for small ones, then the connection is free already and the body needs neither a box nor a timer.
+pub(super) fn body_behind_head(framing: Framing, mut lease: Lease, now: Moment) -> (Body, Length) {
+    if let Framing::Length(left) = framing
+        && let Some(link) = lease.link()
+        && link.inbound.len() as u64 >= left
+    {
+        let data = take(&mut link.inbound, left);
+        lease.complete(now);
+        return (Body::Full(data), Length::Known(left));
+    }
+    let length = match framing {
+        Framing::Length(length) => Length::Known(length),
+        Framing::Chunked | Framing::Unframed => Length::Unknown,
+    };
+    let decoder = Decoder::new(framing);
+    let mut arriving = Arriving { decoder, lease: Some(lease), ahead: VecDeque::new(), waiting: false };
+    arriving.look_ahead(Some(now));
+    if let (Decoder::Length(left), Some(link)) =
+        (&arriving.decoder, arriving.lease.as_mut().and_then(Lease::link))
+    {
+        link.expect(*left);
+    }
+    match arriving.whole() {
+        Some(data) => {
+            let length = Length::Known(data.len() as u64);
+            (if data.is_empty() { Body::Empty } else { Body::Full(data) }, length)
+        }
+        None => (Body::stream(arriving), length),
+    }
+}
+
 impl Arriving {
-    pub(super) fn new(body: Incoming, lease: Lease) -> Self {
-        Arriving { body, lease: Some(lease), ahead: VecDeque::new(), waiting: false }
-    }
-
-    /// Takes what came along with the head. If that was the whole body, which is the rule for small ones,
-    /// then the connection is free already and the body needs neither a box nor a timer.
-    pub(super) fn into_body(mut self, length: Length) -> (Body, Length) {
-        /// More than two frames read ahead are not a small body.
-        const FRAMES: usize = 2;
-        while self.ahead.len() < FRAMES && self.lease.is_some() {
-            let mut aside = Context::from_waker(Waker::noop());
-            match self.take(&mut aside) {
-                Poll::Ready(Some(frame)) => self.ahead.push_back(frame),
-                Poll::Ready(None) => break,
-                // The end of a chunked body may be in the connection's buffer.
-                Poll::Pending if !self.ahead.is_empty() && length == Length::Unknown => {
-                    if let Some(link) = self.lease.as_mut().and_then(Lease::link) {
-                        link.settle();
-                    }
-                    match self.take(&mut aside) {
-                        Poll::Ready(Some(frame)) => self.ahead.push_back(frame),
-                        Poll::Ready(None) | Poll::Pending => break,
-                    }
-                }
-                Poll::Pending => break,
-            }
-        }
-        if self.lease.is_none() && self.ahead.len() <= 1 {
-            match self.ahead.pop_front().map(|frame| frame.map(Frame::into_data)) {
-                None => return (Body::Empty, Length::Known(0)),
-                Some(Ok(Ok(data))) => {
-                    let length = Length::Known(data.len() as u64);
-                    return (Body::Full(data), length);
-                }
-                Some(Ok(Err(trailers))) => self.ahead.push_back(Ok(trailers)),
-                Some(Err(error)) => self.ahead.push_back(Err(error)),
-            }
-        }
-        (Body::stream(self), length)
-    }
-
-    /// The next frame that hyper has ready; ends the lease with the body.
-    fn take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(frame) => frame,
+    /// Takes from the connection's buffer what is there of the body. At the body's end the connection is free,
+    /// whoever reads the rest of what was taken.
+    fn look_ahead(&mut self, now: Option<Moment>) {
+        let Some(limits) = self.lease.as_ref().map(|lease| HeadLimits::of(&lease.pool().settings)) else {
+            return;
         };
-        self.waiting = false;
-        match frame {
-            Some(Ok(frame)) => {
-                let frame = match frame.into_trailers() {
-                    Ok(mut trailers) => {
-                        fields::clean_trailers(&mut trailers);
-                        Frame::trailers(trailers)
-                    }
-                    Err(frame) => frame,
-                };
-                // With a known length the end is known with the last byte.
-                if frame.is_trailers() || self.body.is_end_stream() {
-                    self.complete();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                self.fail(Finish::Broke);
-                Poll::Ready(Some(Err(BodyError::OriginBroke(describe(&error)))))
-            }
-            None => {
-                self.complete();
-                Poll::Ready(None)
+        while self.ahead.len() < MOST_AHEAD
+            && let Some(link) = self.lease.as_mut().and_then(Lease::link)
+        {
+            match self.decoder.decode(&mut link.inbound, limits) {
+                Ok(Piece::Data(data)) => self.ahead.push_back(Ok(Frame::data(data))),
+                Ok(Piece::Trailers(trailers)) => self.ahead.push_back(Ok(Frame::trailers(trailers))),
+                Ok(Piece::End) => self.complete(now),
+                Ok(Piece::More) => return,
+                Err(why) => self.broke(why),
             }
         }
     }
 
-    fn complete(&mut self) {
+    /// All of the body, if it has ended well and has no trailers.
+    fn whole(&self) -> Option<Bytes> {
+        if self.lease.is_some() {
+            return None;
+        }
+        let mut pieces = Vec::with_capacity(self.ahead.len());
+        for frame in &self.ahead {
+            pieces.push(frame.as_ref().ok()?.data_ref()?);
+        }
+        match pieces[..] {
+            [only] => Some(only.clone()),
+            _ => Some(pieces.iter().flat_map(|piece| piece.iter().copied()).collect()),
+        }
+    }
+
+    fn complete(&mut self, now: Option<Moment>) {
         if let Some(lease) = self.lease.take() {
-            lease.complete();
+            let now = now.unwrap_or_else(|| lease.pool().clock.now());
+            lease.complete(now);
         }
     }
 
-    fn fail(&mut self, finish: Finish) {
+    fn fail(&mut self, finish: Finish, error: BodyError) {
         if let Some(lease) = self.lease.take() {
             lease.fail(finish.as_str());
         }
+        self.ahead.push_back(Err(error));
+    }
+
+    fn broke(&mut self, why: &str) {
+        self.fail(Finish::Broke, BodyError::OriginBroke(why.into()));
     }
 
     /// Nothing is there: looks at the clock. `Some` if the wait is over.
@@ -122,12 +163,12 @@ impl Arriving {
         loop {
             if !self.waiting {
                 self.waiting = true;
-                link.deadline.start(between);
+                link.deadline.start(Instant::now(), between);
             }
             if link.deadline.poll(cx).is_pending() {
                 return None;
             }
-            if link.gauge.upload() != Upload::WaitingForClient {
+            if !link.outgoing.waits_for_client() {
                 return Some(BodyError::OriginTimeout(between));
             }
             // The origin may be waiting for the rest of the request, as the listener is.
@@ -145,51 +186,37 @@ impl http_body::Body for Arriving {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        if let Some(frame) = this.ahead.pop_front() {
-            return Poll::Ready(Some(frame));
-        }
-        if this.lease.is_none() {
-            return Poll::Ready(None);
-        }
-        let mut aside = Context::from_waker(Waker::noop());
-        if let Poll::Ready(frame) = this.take(&mut aside) {
-            return Poll::Ready(frame);
-        }
-        let ended = this.lease.as_mut().and_then(Lease::link).is_none_or(|link| {
-            link.drive(cx);
-            link.has_ended()
-        });
-        if let Poll::Ready(frame) = this.take(&mut aside) {
-            return Poll::Ready(frame);
-        }
-        if ended {
-            // Nobody is left to send the rest, or to say that there is none.
-            this.fail(Finish::Broke);
-            let error = BodyError::OriginBroke("the connection ended".into());
-            return Poll::Ready(Some(Err(error)));
-        }
-        match this.timed_out(cx) {
-            Some(error) => {
-                this.fail(Finish::BodyTimeout);
-                Poll::Ready(Some(Err(error)))
+        loop {
+            if let Some(frame) = this.ahead.pop_front() {
+                this.waiting = false;
+                return Poll::Ready(Some(frame));
             }
-            None => Poll::Pending,
+            this.look_ahead(None);
+            if !this.ahead.is_empty() {
+                continue;
+            }
+            let Some(link) = this.lease.as_mut().and_then(Lease::link) else { return Poll::Ready(None) };
+            if link.poll_send(cx).is_err() {
+                this.broke("the request's own body did not arrive whole");
+                continue;
+            }
+            match link.poll_fill(cx) {
+                Poll::Ready(Ok(0)) if this.decoder.ends_with_connection() => {
+                    link.end_with_this();
+                    this.complete(None);
+                }
+                Poll::Ready(Ok(0)) => this.broke("the connection was closed before the body's end"),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => this.broke(&error.to_string()),
+                Poll::Pending => match this.timed_out(cx) {
+                    Some(error) => this.fail(Finish::BodyTimeout, error),
+                    None => return Poll::Pending,
+                },
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         self.lease.is_none() && self.ahead.is_empty()
     }
-}
-
-/// hyper's error with its causes, for the operator.
-fn describe(error: &hyper::Error) -> Arc<str> {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text.into()
 }

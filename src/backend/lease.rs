@@ -7,7 +7,8 @@ use super::error::OriginError;
 use super::health::Health;
 use super::link::Link;
 use super::observer::{Closed, Finish};
-use super::pool::{Endpoint, Pool, Trust};
+use super::pool::{Endpoint, Idle, Pool, Trust};
+use crate::clock::Moment;
 
 /// A seat on an endpoint, with its connection once there is one.
 ///
@@ -64,9 +65,10 @@ impl Lease {
         (&self.pool, endpoint, self.link.as_deref_mut())
     }
 
-    /// Takes an idle connection, if there is one that may be trusted so far.
-    pub(super) fn reuse(&mut self, trust: Trust) -> bool {
-        self.link = self.pool.take_idle(self.index, trust);
+    /// Takes an idle connection that still lives, if there is one that may be trusted so far. `first` is one that
+    /// was taken along with the seat.
+    pub(super) fn reuse(&mut self, first: Option<Idle>, trust: Trust, now: Moment) -> bool {
+        self.link = self.pool.take_idle(self.index, first, trust, now);
         if self.link.is_some() {
             self.pool.observer.connection_reused(&self.pool.name, &self.endpoint().label);
         }
@@ -109,15 +111,17 @@ impl Lease {
     }
 
     /// The whole response has been read: the connection is kept if it can be used again.
-    pub(super) fn complete(mut self) {
+    pub(super) fn complete(mut self, now: Moment) {
         self.result = self.result.and(Some(Finish::Complete.as_str()));
-        if let Some(mut link) = self.link.take() {
-            if link.settle() {
-                self.pool.keep(self.index, link);
-            } else {
-                drop(link);
-                self.pool.closed(self.index, Closed::NotReusable);
-            }
+        let Some(mut link) = self.link.take() else { return };
+        if link.is_fit() {
+            link.rest();
+            self.end_attempt(Finish::Complete.as_str());
+            self.seated = false;
+            self.pool.keep_and_release(self.index, link, now);
+        } else {
+            drop(link);
+            self.pool.closed(self.index, Closed::NotReusable);
         }
     }
 

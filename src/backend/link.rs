@@ -1,50 +1,47 @@
-//! One HTTP connection to an endpoint, driven by whoever uses it.
+//! One HTTP/1.1 connection to an endpoint, driven by whoever uses it.
 //!
-//! hyper hands out a connection as two halves: a sender of requests, and a future that does the work. The
-//! usual way is to spawn that future. Here it is polled by the task that waits for the response, because
-//! then nothing crosses tasks: no wake-up from the connection's task to the requester's and back for the
-//! head and for each part of the body, and no task per idle connection. It is sound because
+//! It owns its socket and the bytes of both directions, and has no task of its own: it is polled by the task that
+//! waits for the response. Nothing crosses tasks, and there is no task per idle connection. It is sound because
 //!
 //! - an exchange only makes progress while somebody wants it to: a body that nobody reads stops the origin
 //!   by TCP's own flow control, which is what a bounded buffer would do too;
 //! - dropping the requester's future drops the connection, so nothing is left half read in the pool;
-//! - an idle connection needs no work but to notice that it ended. That is checked when it is taken from the
-//!   pool, and by the pool's sweep, by polling it once.
-//!
-//! hyper's channels between its two halves are polled with a waker that does nothing: only the other half
-//! can fill them, and it has just been polled. `unconstrained` keeps tokio's budget for tasks out of these
-//! polls, which would otherwise answer "pending" and count on the waker.
+//! - an idle connection needs no work but to notice that it ended. That is looked at when it is taken from the
+//!   pool, and by the pool's sweep.
 
-use std::error::Error as _;
 use std::io;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{Builder, Connection, SendRequest};
-use hyper_util::rt::TokioIo;
+use bytes::{Bytes, BytesMut};
+use http::{Method, StatusCode};
+use tokio::time::Instant;
 
 use super::deadline::Deadline;
+use super::error::Malformed;
+use super::head::{Head, HeadFault, HeadLimits, HeadSearch};
 use super::outgoing::Outgoing;
 use super::settings::BackendSettings;
-use super::wire::{Gauge, Socket, Upload, Wire};
-use crate::message::BodyError;
+use super::wire::Socket;
+use crate::message::{BodyError, FieldLines, Interim, InterimSender};
+
+/// One read at first, and what a connection at rest may keep allocated; bytes.
+const SMALLEST_READ: usize = 8 * 1024;
+/// One read of a body that comes fast.
+const LARGEST_READ: usize = 128 * 1024;
 
 /// A connection, idle or in use.
 #[derive(Debug)]
 pub(super) struct Link {
-    sender: SendRequest<Outgoing>,
-    driver: Connection<TokioIo<Wire>, Outgoing>,
-    pub(super) gauge: Arc<Gauge>,
+    socket: Socket,
+    /// What has come and was not taken yet.
+    pub(super) inbound: BytesMut,
+    pub(super) outgoing: Outgoing,
     pub(super) deadline: Deadline,
-    /// The driver has ended: it must not be polled again, and this connection serves nothing more.
-    ended: bool,
-    /// The last response was of a version that does not promise to keep connections.
-    http10: bool,
+    /// How much room the next read is given: doubled when a read fills it, halved when it does not by far.
+    reading: usize,
+    /// This connection serves nothing after the present exchange.
+    last: bool,
     /// How many exchanges it has been kept after.
     pub(super) served: u32,
 }
@@ -56,7 +53,7 @@ pub(super) enum Broken {
     Closed,
     Reset,
     FirstByteTimeout,
-    Malformed(String),
+    Malformed(Malformed),
     HeadTooLarge,
     TooManyInterim,
     /// The request's own body failed.
@@ -69,164 +66,201 @@ pub(super) struct Bounds {
     pub(super) first_byte: Duration,
     pub(super) wait_for_continue: Duration,
     pub(super) interim: u32,
+    pub(super) head: HeadLimits,
 }
 
-/// hyper's own settings for a backend's connections.
-pub(super) fn protocol(settings: &BackendSettings) -> Builder {
-    /// hyper's own minimum.
-    const SMALLEST_HEAD_BYTES: usize = 8192;
-    /// One read of a large body.
-    const READ_BUFFER_BYTES: usize = 128 * 1024;
-    let head_bytes = settings.head_bytes.max(SMALLEST_HEAD_BYTES);
-    let mut builder = Builder::new();
-    builder
-        .max_headers(settings.head_fields)
-        .max_header_size(head_bytes)
-        .max_buf_size(head_bytes.max(READ_BUFFER_BYTES));
-    builder
+impl Bounds {
+    pub(super) fn of(settings: &BackendSettings) -> Self {
+        Bounds {
+            first_byte: settings.first_byte_timeout,
+            wait_for_continue: settings.continue_timeout,
+            interim: settings.interim_responses,
+            head: HeadLimits::of(settings),
+        }
+    }
+}
+
+/// A response's head on its way.
+struct Waiting<'a> {
+    search: HeadSearch,
+    bounds: Bounds,
+    interim: &'a InterimSender,
+    interims: u32,
+    /// Any byte has come.
+    heard: bool,
+    /// What had been sent when the deadline was set; `None` until the first wait.
+    sent: Option<u64>,
+}
+
+/// Why there is no head, and whether any byte of one came.
+#[derive(Debug)]
+pub(super) struct NoHead {
+    pub(super) broken: Broken,
+    /// The connection ended before any byte of a response.
+    pub(super) silent: bool,
 }
 
 impl Link {
     /// Speaks HTTP over `socket`. Nothing is sent yet.
-    ///
-    /// # Errors
-    /// hyper has none to give here; its signature allows for one.
-    pub(super) async fn new(socket: Socket, protocol: &Builder) -> hyper::Result<Self> {
-        let gauge = Arc::new(Gauge::default());
-        let wire = TokioIo::new(Wire::new(socket, Arc::clone(&gauge)));
-        let (sender, driver) = protocol.handshake(wire).await?;
-        Ok(Link { sender, driver, gauge, deadline: Deadline::new(), ended: false, http10: false, served: 0 })
-    }
-
-    /// Polls the connection itself: reads, writes, and hands on what came.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        // Without shutdown: a connection ends by being dropped, and an upgraded one lives on.
-        if !self.ended && Pin::new(&mut self.driver).poll_without_shutdown(cx).is_ready() {
-            // Its error, if any, has gone to the exchange; there is nobody else to tell.
-            self.ended = true;
+    pub(super) fn new(socket: Socket) -> Self {
+        Link {
+            socket,
+            inbound: BytesMut::new(),
+            outgoing: Outgoing::new(),
+            deadline: Deadline::default(),
+            reading: SMALLEST_READ,
+            last: false,
+            served: 0,
         }
-    }
-
-    /// Whether the connection has nothing more to say.
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// Polls the connection for nobody in particular: afterwards no task is woken by it.
-    fn drive_aside(&mut self) {
-        let mut aside = pin!(tokio::task::unconstrained(std::future::poll_fn(|cx| {
-            self.drive(cx);
-            Poll::Ready(())
-        })));
-        let _ = aside.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Whether this connection, whose response has been read, can serve another request: the origin keeps
     /// it open, all of the last request was sent, and nothing more came than was owed.
-    pub(super) fn settle(&mut self) -> bool {
-        self.drive_aside();
-        !self.ended && !self.http10 && !self.gauge.write_broken() && self.sender.is_ready()
+    pub(super) fn is_fit(&self) -> bool {
+        !self.last && self.inbound.is_empty() && self.outgoing.is_done() && self.socket.is_quiet()
+    }
+
+    /// Nothing more is sent over this connection than the present exchange.
+    pub(super) fn end_with_this(&mut self) {
+        self.last = true;
+    }
+
+    /// So many bytes of a body are still to come: they are read in few pieces if they come fast.
+    pub(super) fn expect(&mut self, bytes: u64) {
+        let bytes = usize::try_from(bytes).unwrap_or(LARGEST_READ).min(LARGEST_READ);
+        self.reading = self.reading.max(bytes);
+    }
+
+    /// Lets go of what one exchange needed and others do not.
+    pub(super) fn rest(&mut self) {
+        self.reading = SMALLEST_READ;
+        if self.inbound.capacity() > 2 * SMALLEST_READ {
+            self.inbound = BytesMut::new();
+        }
+        self.outgoing.rest();
     }
 
     /// The connection as a tunnel, after a 101: its socket, and what has been read of it already.
-    pub(super) fn into_tunnel(mut self) -> (Socket, Bytes) {
-        // The driver ends by itself once a 101 was handed over; until then it holds nothing back.
-        self.drive_aside();
-        let parts = self.driver.into_parts();
-        (parts.io.into_inner().into_socket(), parts.read_buf)
+    pub(super) fn into_tunnel(self) -> (Socket, Bytes) {
+        (self.socket, self.inbound.freeze())
     }
 
-    /// Sends `request` and waits for the head of its final response. Not cancel safe for the connection:
-    /// when dropped, the connection is of no more use.
+    /// Sends what is there to send.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        self.outgoing.poll_send(&mut self.socket, cx)
+    }
+
+    /// Reads what has come. 0: the origin has closed its side.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.inbound.capacity() - self.inbound.len() < self.reading / 2 {
+            self.inbound.reserve(self.reading);
+        }
+        let room = self.inbound.capacity() - self.inbound.len();
+        let result = self.socket.poll_fill(cx, &mut self.inbound);
+        if let Poll::Ready(Ok(count)) = result {
+            if count == room {
+                self.reading = (self.reading * 2).min(LARGEST_READ);
+            } else if count < self.reading / 4 {
+                self.reading = (self.reading / 2).max(SMALLEST_READ);
+            }
+        }
+        result
+    }
+
+    /// Sends the request that was made ready in [`outgoing`](Self::outgoing), and waits for the head of its final
+    /// response. Not cancel safe for the connection: when dropped, the connection is of no more use.
     ///
     /// # Errors
     /// The connection is of no more use after any.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<Outgoing>,
+        started: Instant,
         bounds: Bounds,
-    ) -> Result<Response<Incoming>, Broken> {
-        let answer = tokio::task::unconstrained(self.sender.try_send_request(request));
-        let mut answer = pin!(answer);
-        let mut written = None;
-        let result = std::future::poll_fn(|cx| {
-            loop {
-                self.drive(cx);
-                if let Poll::Ready(result) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                    return Poll::Ready(Ok(result));
-                }
-                if self.gauge.interim() > bounds.interim {
-                    return Poll::Ready(Err(Broken::TooManyInterim));
-                }
-                if self.ended {
-                    return Poll::Ready(Err(Broken::Closed));
-                }
-                if self.wait(cx, &mut written, bounds)?.is_pending() {
-                    return Poll::Pending;
-                }
-            }
+        interim: &InterimSender,
+    ) -> Result<Head, NoHead> {
+        let search = HeadSearch::default();
+        let mut waiting = Waiting { search, bounds, interim, interims: 0, heard: false, sent: None };
+        let span = if self.outgoing.is_held() { bounds.wait_for_continue } else { bounds.first_byte };
+        self.deadline.start(started, span);
+        let head = std::future::poll_fn(|cx| self.poll_head(&mut waiting, cx)).await;
+        head.map_err(|broken| NoHead {
+            silent: !waiting.heard && matches!(broken, Broken::Closed | Broken::Reset),
+            broken,
         })
-        .await?;
-        if self.gauge.interim() > bounds.interim {
-            return Err(Broken::TooManyInterim);
+    }
+
+    fn poll_head(&mut self, waiting: &mut Waiting<'_>, cx: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
+        loop {
+            self.poll_send(cx).map_err(Broken::RequestBody)?;
+            match self.poll_fill(cx) {
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    waiting.heard = true;
+                    if let Some(head) = self.take_head(waiting)? {
+                        self.last |= head.close;
+                        return Poll::Ready(Ok(head));
+                    }
+                }
+                Poll::Ready(Ok(_)) if !self.outgoing.is_broken() => return Poll::Ready(Err(Broken::Closed)),
+                // A reset is told once; where writing was told, reading finds an end only.
+                Poll::Ready(_) => return Poll::Ready(Err(Broken::Reset)),
+                Poll::Pending => std::task::ready!(self.poll_patience(waiting, cx)?),
+            }
         }
-        let response = result.map_err(|failure| why(&failure.into_error()))?;
-        self.http10 = response.version() < http::Version::HTTP_11;
-        Ok(response)
+    }
+
+    /// The final response's head, if it is there; interim ones before it are passed on.
+    fn take_head(&mut self, waiting: &mut Waiting<'_>) -> Result<Option<Head>, Broken> {
+        while !self.inbound.is_empty() {
+            let taken = waiting.search.take(&mut self.inbound, waiting.bounds.head);
+            let Some(head) = taken.map_err(Broken::from)? else { return Ok(None) };
+            if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok(Some(head));
+            }
+            waiting.interims += 1;
+            if waiting.interims > waiting.bounds.interim {
+                return Err(Broken::TooManyInterim);
+            }
+            if head.status == StatusCode::CONTINUE {
+                self.outgoing.release();
+            }
+            // RFC 9110 §15.2: a proxy must forward all of them.
+            let fields = FieldLines::of(&head.headers);
+            waiting.interim.send(Interim { status: head.status, fields });
+        }
+        Ok(None)
     }
 
     /// Waits on the clock. Ready when the connection should be polled again.
-    fn wait(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: &mut Option<u64>,
-        bounds: Bounds,
-    ) -> Result<Poll<()>, Broken> {
-        // The origin has its time from the last byte that it took of us.
-        let now_written = Some(self.gauge.written());
-        if *written != now_written {
-            *written = now_written;
-            let held = self.gauge.held();
-            self.deadline.start(if held { bounds.wait_for_continue } else { bounds.first_byte });
+    fn poll_patience(&mut self, waiting: &mut Waiting<'_>, cx: &mut Context<'_>) -> Result<Poll<()>, Broken> {
+        let bounds = &waiting.bounds;
+        // The origin has its time from the last byte that it took of us. What was sent at once was sent at the
+        // start.
+        let sent = self.outgoing.sent();
+        if waiting.sent.replace(sent).is_some_and(|before| before != sent) {
+            let span = if self.outgoing.is_held() { bounds.wait_for_continue } else { bounds.first_byte };
+            self.deadline.start(Instant::now(), span);
         }
         if self.deadline.poll(cx).is_pending() {
             return Ok(Poll::Pending);
         }
-        if self.gauge.held() {
+        if self.outgoing.is_held() {
             // RFC 9110 §10.1.1: a client that waits for a 100 must not wait for ever.
-            self.gauge.release();
-        } else if self.gauge.upload() != Upload::WaitingForClient {
+            self.outgoing.release();
+        } else if !self.outgoing.waits_for_client() {
             return Err(Broken::FirstByteTimeout);
         }
         // While the client sends nothing, the origin owes nothing: the listener bounds that time.
-        self.deadline.start(bounds.first_byte);
+        self.deadline.start(Instant::now(), bounds.first_byte);
         Ok(Poll::Ready(()))
     }
 }
 
-/// What hyper's error means for an exchange.
-fn why(error: &hyper::Error) -> Broken {
-    let mut io = None;
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if let Some(body) = inner.downcast_ref::<BodyError>() {
-            return Broken::RequestBody(body.clone());
+impl From<HeadFault> for Broken {
+    fn from(fault: HeadFault) -> Self {
+        match fault {
+            HeadFault::TooLarge => Broken::HeadTooLarge,
+            HeadFault::Malformed(what) => Broken::Malformed(what),
         }
-        io = io.or_else(|| inner.downcast_ref::<io::Error>().map(io::Error::kind));
-        cause = inner.source();
-    }
-    if error.is_parse_too_large() {
-        return Broken::HeadTooLarge;
-    }
-    if error.is_parse() {
-        return Broken::Malformed(error.to_string());
-    }
-    if error.is_incomplete_message() {
-        return Broken::Closed;
-    }
-    match io {
-        Some(_) => Broken::Reset,
-        None => Broken::Closed,
     }
 }
 

@@ -4,14 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::http1::Builder;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::error::OriginError;
 use super::health::Health;
 use super::lease::Lease;
-use super::link::{Link, protocol};
+use super::link::Link;
 use super::observer::{Closed, EndpointState, Observer};
 use super::resolve::Resolver;
 use super::settings::{BackendSettings, Balance, EndpointAddress};
@@ -23,7 +22,6 @@ pub(super) struct Pool {
     pub(super) settings: BackendSettings,
     pub(super) clock: Clock,
     pub(super) observer: Arc<dyn Observer>,
-    pub(super) protocol: Builder,
     pub(super) endpoints: Vec<Endpoint>,
     /// Taken twice for a request, for some tens of nanoseconds; never across an await or a system call.
     state: Mutex<State>,
@@ -32,6 +30,8 @@ pub(super) struct Pool {
 /// What never changes about an endpoint.
 pub(super) struct Endpoint {
     pub(super) label: Arc<str>,
+    /// As it stands in a `Host` field.
+    pub(super) authority: Box<str>,
     pub(super) address: EndpointAddress,
     pub(super) resolver: Option<Resolver>,
 }
@@ -54,7 +54,8 @@ struct Seat {
     health: Health,
 }
 
-struct Idle {
+/// A kept connection.
+pub(super) struct Idle {
     link: Box<Link>,
     since: Moment,
 }
@@ -78,6 +79,14 @@ impl Trust {
     }
 }
 
+impl Seat {
+    /// The idle connection used last that `trust` may be put in. Whether it lives is not known yet.
+    fn take_idle(&mut self, trust: Trust, now: Moment) -> Option<Idle> {
+        let place = self.idle.iter().rposition(|idle| trust.covers(idle, now))?;
+        Some(self.idle.remove(place))
+    }
+}
+
 /// How one endpoint stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointSnapshot {
@@ -97,6 +106,7 @@ impl Pool {
             .iter()
             .map(|address| Endpoint {
                 label: address.to_string().into(),
+                authority: address.authority().into(),
                 address: address.clone(),
                 resolver: Resolver::new(address),
             })
@@ -105,13 +115,31 @@ impl Pool {
             endpoints.iter().map(|_| Seat { inflight: 0, idle: Vec::new(), health: Health::new() }).collect();
         Arc::new(Pool {
             name: settings.name.as_str().into(),
-            protocol: protocol(&settings),
             settings,
             clock,
             observer,
             endpoints,
             state: Mutex::new(State { seats, waiting: VecDeque::new(), turn: 0, closed: false }),
         })
+    }
+
+    /// A seat on an endpoint that is not among `tried`, with an idle connection that `trust` may be put in, if one
+    /// is free: one lock for both. `None` if all are taken, or there is none.
+    pub(super) fn acquire_free(
+        self: &Arc<Self>,
+        tried: &[usize],
+        trust: Trust,
+        now: Moment,
+    ) -> Option<(Lease, Option<Idle>)> {
+        let mut state = self.state.lock();
+        // Whoever waits already comes first.
+        if !state.waiting.is_empty() {
+            return None;
+        }
+        let endpoint = self.choose(&mut state, tried, now)?;
+        let idle = state.seats[endpoint].take_idle(trust, now);
+        drop(state);
+        Some((Lease::new(self, endpoint), idle))
     }
 
     /// A seat on an endpoint that is not among `tried`; waits for one if all are taken. Cancel safe.
@@ -124,9 +152,9 @@ impl Pool {
         }
         let waiter = {
             let mut state = self.state.lock();
-            // Whoever waits already comes first.
-            let free = if state.waiting.is_empty() { self.choose(&mut state, tried) } else { None };
-            if let Some(endpoint) = free {
+            if state.waiting.is_empty()
+                && let Some(endpoint) = self.choose(&mut state, tried, self.clock.now())
+            {
                 return Ok(Lease::new(self, endpoint));
             }
             let limit = self.settings.queue_length;
@@ -153,8 +181,7 @@ impl Pool {
     }
 
     /// Chooses an endpoint and takes a seat there.
-    fn choose(&self, state: &mut State, tried: &[usize]) -> Option<usize> {
-        let now = self.clock.now();
+    fn choose(&self, state: &mut State, tried: &[usize], now: Moment) -> Option<usize> {
         let limit = self.settings.max_connections.max(1);
         let count = state.seats.len();
         let mut any_up = false;
@@ -210,7 +237,7 @@ impl Pool {
                 if state.waiting.is_empty() {
                     return;
                 }
-                let Some(endpoint) = self.choose(&mut state, &[]) else { return };
+                let Some(endpoint) = self.choose(&mut state, &[], self.clock.now()) else { return };
                 match state.waiting.pop_front() {
                     Some(waiter) => (waiter, endpoint),
                     None => return,
@@ -237,44 +264,54 @@ impl Pool {
         }
     }
 
-    /// An idle connection to `endpoint` that still lives, and that `trust` may be put in.
-    pub(super) fn take_idle(&self, endpoint: usize, trust: Trust) -> Option<Box<Link>> {
+    /// An idle connection to `endpoint` that still lives, and that `trust` may be put in: `first`, or another.
+    pub(super) fn take_idle(
+        &self,
+        endpoint: usize,
+        first: Option<Idle>,
+        trust: Trust,
+        now: Moment,
+    ) -> Option<Box<Link>> {
+        let mut next = first;
         loop {
-            let now = self.clock.now();
-            let idle = {
-                let mut state = self.state.lock();
-                let idle = &mut state.seats[endpoint].idle;
-                let place = idle.iter().rposition(|idle| trust.covers(idle, now))?;
-                idle.remove(place)
+            let idle = match next.take() {
+                Some(idle) => idle,
+                None => self.state.lock().seats[endpoint].take_idle(trust, now)?,
             };
-            let mut link = idle.link;
-            let old = self.clock.now().since(idle.since) >= self.settings.idle_timeout;
-            if !old && link.settle() {
-                return Some(link);
+            let old = now.since(idle.since) >= self.settings.idle_timeout;
+            if !old && idle.link.is_fit() {
+                return Some(idle.link);
             }
+            drop(idle);
             self.closed(endpoint, if old { Closed::Idle } else { Closed::ByOrigin });
         }
     }
 
-    /// Keeps a connection whose exchange is over.
-    pub(super) fn keep(&self, endpoint: usize, mut link: Box<Link>) {
+    /// Keeps a connection whose exchange is over, and frees its seat.
+    pub(super) fn keep_and_release(self: &Arc<Self>, endpoint: usize, mut link: Box<Link>, now: Moment) {
         link.served = link.served.saturating_add(1);
-        let since = self.clock.now();
-        let too_many = {
+        let idle = Idle { link, since: now };
+        let (refused, anybody_waits) = {
             let mut state = self.state.lock();
             let closed = state.closed;
-            let idle = &mut state.seats[endpoint].idle;
-            if closed {
-                Some(Closed::Shutdown)
-            } else if idle.len() >= self.settings.idle_connections {
-                Some(Closed::Surplus)
+            let seat = &mut state.seats[endpoint];
+            seat.inflight -= 1;
+            let refused = if closed {
+                Some((idle, Closed::Shutdown))
+            } else if seat.idle.len() >= self.settings.idle_connections {
+                Some((idle, Closed::Surplus))
             } else {
-                idle.push(Idle { link, since });
+                seat.idle.push(idle);
                 None
-            }
+            };
+            (refused, !state.waiting.is_empty())
         };
-        if let Some(why) = too_many {
+        if let Some((idle, why)) = refused {
+            drop(idle); // The socket is closed here, without the lock.
             self.closed(endpoint, why);
+        }
+        if anybody_waits {
+            self.seat_the_waiting();
         }
     }
 
@@ -290,7 +327,7 @@ impl Pool {
                 let mut index = 0;
                 while index < idle.len() {
                     let old = now.since(idle[index].since) >= self.settings.idle_timeout;
-                    if old || !idle[index].link.settle() {
+                    if old || !idle[index].link.is_fit() {
                         let why = if old { Closed::Idle } else { Closed::ByOrigin };
                         gone.push((idle.remove(index), why));
                     } else {

@@ -1,18 +1,17 @@
 //! Asks an endpoint at intervals how it is.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
-use bytes::Bytes;
-use http::header::{CONNECTION, HOST, USER_AGENT};
-use http::{HeaderValue, Request, StatusCode, Uri};
+use http::StatusCode;
+use tokio::time::Instant;
 
 use super::connect::connect;
 use super::link::Bounds;
-use super::outgoing::Outgoing;
 use super::pool::Pool;
+use super::request::{needs_encoding, write_encoded};
 use super::settings::{HostPolicy, Probe};
-use crate::message::{Body, Length};
+use crate::message::InterimSender;
 
 /// Probes one endpoint for as long as the pool exists. Ended by being aborted.
 pub(super) async fn watch(pool: Weak<Pool>, endpoint: usize, probe: Probe) {
@@ -32,27 +31,26 @@ async fn probe_once(pool: &Weak<Pool>, endpoint: usize, probe: &Probe) -> Contro
 }
 
 /// The status that the endpoint answers, if it does.
-async fn ask(pool: &Arc<Pool>, endpoint: usize, probe: &Probe) -> Option<StatusCode> {
+async fn ask(pool: &Pool, endpoint: usize, probe: &Probe) -> Option<StatusCode> {
     let endpoint = &pool.endpoints[endpoint];
+    let encode = needs_encoding(probe.path.as_bytes()).ok()?;
     let mut link = connect(pool, endpoint).await.ok()?;
-    link.gauge.begin(false);
-    let mut request = Request::new(Outgoing::new(Body::Empty, Length::Known(0), Arc::clone(&link.gauge)));
-    *request.uri_mut() = Uri::from_maybe_shared(Bytes::copy_from_slice(probe.path.as_bytes())).ok()?;
     let host = match &pool.settings.host {
-        HostPolicy::Fixed(host) => host.clone(),
-        HostPolicy::Client | HostPolicy::Endpoint => {
-            HeaderValue::try_from(endpoint.address.authority()).ok()?
-        }
+        HostPolicy::Fixed(host) => host.as_bytes(),
+        HostPolicy::Client | HostPolicy::Endpoint => endpoint.authority.as_bytes(),
     };
-    let headers = request.headers_mut();
-    headers.insert(HOST, host);
-    headers.insert(USER_AGENT, HeaderValue::from_static("larder-probe"));
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    let bounds = Bounds {
-        first_byte: probe.timeout,
-        wait_for_continue: probe.timeout,
-        interim: pool.settings.interim_responses,
-    };
+    let head = link.outgoing.head();
+    head.extend_from_slice(b"GET ");
+    if encode {
+        write_encoded(head, probe.path.as_bytes());
+    } else {
+        head.extend_from_slice(probe.path.as_bytes());
+    }
+    head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    head.extend_from_slice(host);
+    head.extend_from_slice(b"\r\nuser-agent: larder-probe\r\nconnection: close\r\n\r\n");
+    let bounds = Bounds { first_byte: probe.timeout, ..Bounds::of(&pool.settings) };
     // Of the body nothing is read: the connection is closed with the answer's head.
-    link.exchange(request, bounds).await.ok().map(|response| response.status())
+    let head = link.exchange(Instant::now(), bounds, &InterimSender::none()).await;
+    head.ok().map(|head| head.status)
 }
