@@ -13,8 +13,9 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 /// A background thread gives back what has lain free for a quarter of a second, also while nobody allocates, and
 /// a thread keeps nothing larger than 8 KiB for its own use. Measured with `benches/memory-server` and
 /// `benches/memory` (docs/memory.md). With 1 s, churn of 5 GB/s took up to 1.4 of the ceiling in place of 1.14;
-/// with threads that keep what they like, 6 MiB stayed behind a purge of everything in place of 2. Neither
-/// changes what a hit or a miss of 1 KiB costs.
+/// with threads that keep what they like, 6 MiB stayed behind a purge of everything in place of 2. The latter
+/// changes nothing in the instructions of a hit or a miss of 1 KiB that stands out of the noise (1 %); what the
+/// two do to the throughput of large bodies was not measured.
 ///
 /// Objects of 512 bytes to 4 KiB in powers of two are cut from blocks of four pages, as those of the sizes
 /// between them are. jemalloc cuts them from one page, and keeps 128 bytes for each such block: of a stored
