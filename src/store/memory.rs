@@ -29,6 +29,9 @@ const PROBATION_PERCENT: u64 = 10;
 const STRIPES: usize = 1024;
 /// How often settling may find that something more fell, or that moka passed something over.
 const SETTLING_ROUNDS: usize = 8;
+/// After so many it has freed what it dropped in the first: until then others might still read it, and a thread
+/// that drops little has it lie around.
+const FREEING_ROUNDS: usize = 3;
 
 /// An index has room for as many keys as there are of this size, if not more than so many, from the start: 1 MiB
 /// for each GiB. To grow, it reads all of its keys anew.
@@ -236,11 +239,11 @@ impl<V: Shelved> Memory<V> {
     pub fn settle(&self) {
         // What is promoted may push something off the main shelf, which may be kept on. And moka stops evicting
         // when it meets what was used or replaced a moment ago, however much is still to go.
-        for _ in 0..SETTLING_ROUNDS {
+        for round in 1..=SETTLING_ROUNDS {
             self.probation.cache.run_pending_tasks();
             self.main.cache.run_pending_tasks();
             self.land();
-            if !self.main.is_overfull() && !self.probation.is_overfull() {
+            if round >= FREEING_ROUNDS && !self.main.is_overfull() && !self.probation.is_overfull() {
                 break;
             }
         }
