@@ -300,7 +300,8 @@ section! {
     pub struct Server {
         /// How long requests in flight may take to finish after SIGTERM.
         pub drain_timeout: Duration = seconds(30),
-        /// How many threads serve. Left out, one for each core that the process may use.
+        /// How many threads serve clients, beside one that does all the rest. Left out, one for each core that
+        /// the process may use.
         pub workers: Option<usize> = None => |number| match number {
             Some(number) => check::between(*number, 1, 1024),
             None => Ok(()),

@@ -322,7 +322,9 @@ impl Pipeline {
         };
         let applies = journey.facts.asks_for_range() && (answer.status == StatusCode::OK || !whole);
         let Some(span) = answer.span.filter(|_| applies) else { return Selection::Whole };
-        let validators = Validators::stored(&answer.facts, field(&answer.lines, "etag"));
+        // Looked for among the lines only where it is asked about.
+        let entity_tag = if journey.facts.if_range { field(&answer.lines, "etag") } else { None };
+        let validators = Validators::stored(&answer.facts, entity_tag);
         let verdict = conditional::evaluate_if_range(
             &journey.facts,
             journey.headers(),

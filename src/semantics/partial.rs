@@ -46,10 +46,19 @@ impl ContentRange {
 
     /// The field value.
     pub fn to_value(self) -> String {
+        let mut digits = itoa::Buffer::new();
+        // The longest there is: three numbers of twenty digits.
+        let mut value = String::with_capacity(6 + 3 * 20 + 2);
+        value.push_str("bytes ");
+        value.push_str(digits.format(self.first));
+        value.push('-');
+        value.push_str(digits.format(self.last));
+        value.push('/');
         match self.complete {
-            Some(complete) => format!("bytes {}-{}/{complete}", self.first, self.last),
-            None => format!("bytes {}-{}/*", self.first, self.last),
+            Some(complete) => value.push_str(digits.format(complete)),
+            None => value.push('*'),
         }
+        value
     }
 }
 

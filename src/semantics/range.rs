@@ -160,12 +160,17 @@ fn resolve(asked: Asked, held: Span) -> Resolved {
 fn read(headers: &Fields, limits: Limits) -> Option<SmallVec<[Asked; 4]>> {
     let mut lines = headers.get_all(header::RANGE);
     let (line, None) = (lines.next()?, lines.next()) else { return None };
-    let (unit, set) = std::str::from_utf8(line.as_bytes()).ok()?.split_once('=')?;
-    if !unit.trim().eq_ignore_ascii_case("bytes") {
+    let line = line.as_bytes();
+    let (unit, set) = line.split_at(line.iter().position(|byte| *byte == b'=')?);
+    if !unit.trim_ascii().eq_ignore_ascii_case(b"bytes") {
         return None;
     }
     let mut asked = SmallVec::new();
-    for member in set.split(',').map(|member| member.trim_matches([' ', '\t'])).filter(|m| !m.is_empty()) {
+    for member in set[1..].split(|byte| *byte == b',') {
+        let member = super::lists::trim(member);
+        if member.is_empty() {
+            continue;
+        }
         if asked.len() == limits.max_ranges {
             return None;
         }
@@ -174,11 +179,11 @@ fn read(headers: &Fields, limits: Limits) -> Option<SmallVec<[Asked; 4]>> {
     (!asked.is_empty()).then_some(asked)
 }
 
-fn parse(member: &str) -> Option<Asked> {
-    let (first, last) = member.split_once('-')?;
-    match (first, last) {
-        ("", last) => Some(Asked::Suffix(position(last)?)),
-        (first, "") => Some(Asked::From(position(first)?)),
+fn parse(member: &[u8]) -> Option<Asked> {
+    let (first, last) = member.split_at(member.iter().position(|byte| *byte == b'-')?);
+    match (first, &last[1..]) {
+        (b"", last) => Some(Asked::Suffix(position(last)?)),
+        (first, b"") => Some(Asked::From(position(first)?)),
         (first, last) => {
             let (first, last) = (position(first)?, position(last)?);
             (first <= last).then_some(Asked::Between(first, last))
@@ -187,9 +192,10 @@ fn parse(member: &str) -> Option<Asked> {
 }
 
 /// A position; one too large to hold is beyond any representation.
-fn position(text: &str) -> Option<u64> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().unwrap_or(u64::MAX))
+fn position(text: &[u8]) -> Option<u64> {
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    let add = |sum: u64, byte| Some(sum.saturating_mul(10).saturating_add(digit(byte)?));
+    if text.is_empty() { None } else { text.iter().try_fold(0, add) }
 }
 
 /// The value of `Content-Range` in a 416 (§15.5.17).
