@@ -1,9 +1,8 @@
 //! The threads of the process: one for each worker, which serves, and the first one, which does all the rest.
 //!
 //! Each has a runtime of its own that runs nothing of the others'. A task that moves between cores takes what
-//! it works on with it, and with one runtime for all of them every wake-up is a decision that they share: a
-//! request cost two such workers 1.5 times what it costs two processes with one worker each, where with a
-//! runtime for each it costs what `docs/performance.md` says.
+//! it works on with it, and with one runtime for all of them every wake-up is a decision that they share
+//! (`docs/performance.md` has the figures).
 //!
 //! What is not for one client (signals, the admin interface, the sweeper, probes, what is fetched again after
 //! a purge) runs in the runtime of the main thread: a long pass of it, such as a scrape of the metrics, holds

@@ -26,6 +26,10 @@ const BODY_READ: usize = 64 * 1024;
 const KEPT_AT_REST: usize = 2048;
 /// How many pieces one vectored write takes.
 const PIECES: usize = 16;
+/// So much is written at a time; then whoever else has something to do on this worker comes first: the 4 MiB that
+/// the kernel takes of a large body at once would keep it for a millisecond. Turns of 256 KiB cost hits of
+/// 1 MiB 15 % more CPU, and their readers more wake-ups.
+const TURN_BYTES: usize = 1024 * 1024;
 
 /// The half of a connection that is written to.
 pub trait WriteHalf: AsyncWrite + Unpin + Send + 'static {
@@ -131,17 +135,23 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Wire<R, W> {
         self.outbound.len() - self.written
     }
 
-    /// Writes what waits and then `payload`, to the last byte.
+    /// Writes what waits and then `payload`, to the last byte; a large one in turns with other connections.
     pub fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
         payload: &mut Payload,
     ) -> Poll<Result<(), WriteFailure>> {
+        let mut written = 0;
         while self.has_outbound() || !payload.is_empty() {
+            if written >= TURN_BYTES {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match self.poll_write(cx, payload) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(WriteFailure::Gone)),
                 Poll::Ready(Ok(count)) => {
                     self.writing.clear();
+                    written += count;
                     self.advance(count, payload);
                 }
                 Poll::Pending => {
@@ -167,6 +177,12 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Wire<R, W> {
         // The payload's pieces begin at the front where nothing else waits.
         let first = usize::from(!held.is_empty());
         let filled = first + payload.fill(&mut slices[first..]);
+        let mut bytes = 0;
+        let turn = slices[..filled].iter().position(|slice| {
+            bytes += slice.len();
+            bytes >= TURN_BYTES
+        });
+        let filled = turn.map_or(filled, |last| last + 1);
         Pin::new(&mut self.writer).poll_write_vectored(cx, &slices[..filled])
     }
 
