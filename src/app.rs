@@ -110,7 +110,7 @@ async fn serve_and(
     let admin_listeners = bind_admin(&settings).await?;
     let clock = Clock::system();
     let parts = Arc::new(assemble::assemble(&settings, clock.clone())?);
-    let desk = Arc::new(Desk::new(parts.clone(), clock.clone()));
+    let desk = Arc::new(Desk::new(parts.clone(), clock.clone(), crew.clone()));
     show_figures(&parts, &desk);
     tell_addresses(&bound, &admin_listeners);
     announce(&bound.addresses(), admin_listeners.first().and_then(tcp_address));

@@ -4,9 +4,10 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,9 +28,15 @@ struct Fake {
     purges: Mutex<Vec<PurgeRequest>>,
     /// How often progress must be looked at until the sweep is done.
     looks_left: AtomicU64,
+    /// A worker does not turn any more.
+    stuck: AtomicBool,
 }
 
 impl Operations for Fake {
+    fn lives(&self) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        Box::pin(std::future::ready(!self.stuck.load(SeqCst)))
+    }
+
     fn ready(&self) -> Readiness {
         Readiness {
             state: *self.state.lock().unwrap(),
@@ -108,6 +115,7 @@ impl Admin {
             state: Mutex::new(ReadyState::Serving),
             purges: Mutex::default(),
             looks_left: AtomicU64::new(0),
+            stuck: AtomicBool::new(false),
         });
         let metrics = Arc::new(Metrics::new());
         let (stop, stopped) = oneshot::channel();
@@ -184,6 +192,14 @@ impl Answer {
 fn with_token() -> AdminSettings {
     let token = AdminToken { name: "ci".into(), secret: Secret::new("s3cret") };
     AdminSettings { tokens: vec![token], ..AdminSettings::default() }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_stuck_makes_the_process_unhealthy() {
+    let admin = Admin::start(AdminSettings::default()).await;
+    assert_eq!(admin.get("/healthz").await.status, 200);
+    admin.fake.stuck.store(true, SeqCst);
+    assert_eq!(admin.get("/healthz").await.status, 503);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /` | what is here, for a browser |
 //! | `GET /metrics` | all metrics in Prometheus' text format |
-//! | `GET /healthz` | 200 while the process lives |
+//! | `GET /healthz` | 200 while the process lives, and all its workers turn |
 //! | `GET /readyz` | 200 while requests may be sent here, else 503; why, as JSON |
 //! | `GET /v1/stat` | figures at a glance, as JSON |
 //! | `POST /v1/purge` | invalidates stored responses |

@@ -1,5 +1,7 @@
 //! What the admin interface asks of the rest of Larder, in plain words and numbers.
 
+use std::pin::Pin;
+
 use serde::{Serialize, Serializer};
 
 use crate::clock::Moment;
@@ -8,6 +10,9 @@ use crate::metrics::{Gauges, PurgeMode};
 /// What the operator may ask of a running Larder. Every method must answer at once: none may wait for the
 /// network, a disk or a sweep.
 pub trait Operations: Send + Sync + 'static {
+    /// Whether every thread that serves requests still turns.
+    fn lives(&self) -> Pin<Box<dyn Future<Output = bool> + Send>>;
+
     /// Whether requests may be sent here.
     fn ready(&self) -> Readiness;
 

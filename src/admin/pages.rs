@@ -39,9 +39,12 @@ pub(super) async fn metrics(State(room): State<Arc<Room>>) -> Result<Response, P
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
 }
 
-/// The process lives. Asks nothing of anybody, so that it says so however busy the rest is.
-pub(super) async fn healthz() -> &'static str {
-    "ok\n"
+/// The process lives: the thread that answers this, and those that serve.
+pub(super) async fn healthz(State(room): State<Arc<Room>>) -> Response {
+    match room.operations.lives().await {
+        true => "ok\n".into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "a worker does not turn\n").into_response(),
+    }
 }
 
 #[derive(Serialize)]

@@ -4,25 +4,34 @@ use std::sync::Arc;
 
 use super::assemble::Parts;
 use crate::clock::Moment;
-use crate::listener::{Completion, Refusal, Sent, Service};
+use crate::listener::{Completion, Presence, Refusal, Sent, Service};
 use crate::message::{Outcome, Peer, Request, Response};
 use crate::metrics::{ConnectionGauge, Ending, Finished};
-use parking_lot::Mutex;
 
 /// What the listener knows of the rest of the house.
 pub(super) struct Door {
     parts: Arc<Parts>,
-    /// One for each open connection; which one is whose does not matter.
-    open: Mutex<Vec<ConnectionGauge>>,
 }
 
 impl Door {
     pub(super) fn new(parts: Arc<Parts>) -> Self {
-        Door { parts, open: Mutex::default() }
+        Door { parts }
+    }
+}
+
+impl Presence for ConnectionGauge {
+    fn is_active(&mut self) {
+        self.active();
+    }
+
+    fn is_idle(&mut self) {
+        self.idle();
     }
 }
 
 impl Service for Door {
+    type Presence = ConnectionGauge;
+
     fn answer(&self, request: Request) -> impl Future<Output = Response> + Send {
         self.parts.pipeline.answer(request)
     }
@@ -42,13 +51,8 @@ impl Service for Door {
         });
     }
 
-    fn opened(&self, _peer: &Peer) {
-        let gauge = self.parts.events.metrics().connection_opened();
-        self.open.lock().push(gauge);
-    }
-
-    fn closed(&self, _peer: &Peer) {
-        self.open.lock().pop();
+    fn opened(&self, _peer: &Peer) -> ConnectionGauge {
+        self.parts.events.metrics().connection_opened()
     }
 
     fn accept_failed(&self, error: &std::io::Error) {

@@ -1,7 +1,9 @@
 //! Answers what the operator asks of a running Larder.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use super::assemble::Parts;
 use crate::admin::{
@@ -11,6 +13,7 @@ use crate::admin::{
 };
 use crate::clock::{Clock, Moment};
 use crate::front::normal_host;
+use crate::listener::Crew;
 use crate::message::lines_of;
 use crate::metrics::{EvictionCause, PurgeMode};
 use crate::semantics::key::Uri;
@@ -23,14 +26,18 @@ use crate::store::{Key, Reviewed, Statistics};
 pub(super) struct Desk {
     parts: Arc<Parts>,
     clock: Clock,
+    crew: Crew,
     started: Moment,
     state: AtomicU8,
 }
 
+/// A worker that runs nothing for so long is stuck. The usual probe waits a second itself.
+const TURN: Duration = Duration::from_millis(800);
+
 impl Desk {
-    pub(super) fn new(parts: Arc<Parts>, clock: Clock) -> Self {
+    pub(super) fn new(parts: Arc<Parts>, clock: Clock, crew: Crew) -> Self {
         let started = clock.now();
-        Desk { parts, clock, started, state: AtomicU8::new(0) }
+        Desk { parts, clock, crew, started, state: AtomicU8::new(0) }
     }
 
     /// Where the process is in its life from now on.
@@ -70,6 +77,10 @@ impl Desk {
 }
 
 impl Operations for Desk {
+    fn lives(&self) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        Box::pin(self.crew.turns(TURN))
+    }
+
     fn ready(&self) -> Readiness {
         let down = self.parts.backends.iter().map(|backend| backend.snapshot()).filter(|b| !b.is_healthy());
         let warnings = down.map(|backend| format!("no endpoint of backend {} is up", backend.name)).collect();

@@ -26,7 +26,7 @@ use super::head::{Framing, Head, HeadScan, Persistence, parse};
 use super::interims::Interims;
 use super::limits::Limits;
 use super::refusal::Refusal;
-use super::service::{Completion, Sent, Service};
+use super::service::{Completion, Presence, Sent, Service};
 use super::tunnel::splice;
 use super::wire::{Filled, Payload, Wire, WriteFailure, WriteHalf};
 use super::write::CONTINUE;
@@ -53,12 +53,12 @@ where
         Poll::Ready(())
     })
     .await;
-    server.service.opened(&peer);
-    let _open = Open { server: &server, peer: &peer };
+    let presence = server.service.opened(&peer);
     let connection = Connection {
         wire: Wire::new(reader, writer, server.limits.write_idle),
         server: &server,
         peer: &peer,
+        presence,
         interims: Interims::default(),
         unreported: Vec::new(),
         rested_since: Instant::now(),
@@ -68,22 +68,11 @@ where
     drop(place);
 }
 
-/// Tells the service of the connection's end, however it ends.
-struct Open<'s, S: Service> {
-    server: &'s Server<S>,
-    peer: &'s Peer,
-}
-
-impl<S: Service> Drop for Open<'_, S> {
-    fn drop(&mut self) {
-        self.server.service.closed(self.peer);
-    }
-}
-
-pub(super) struct Connection<'s, R, W, S> {
+pub(super) struct Connection<'s, R, W, S: Service> {
     pub(super) server: &'s Server<S>,
     pub(super) wire: Wire<R, W>,
     peer: &'s Peer,
+    presence: S::Presence,
     pub(super) interims: Interims,
     /// Responses that were written to memory but not yet to the socket, in order.
     pub(super) unreported: Vec<Report>,
@@ -158,6 +147,7 @@ where
                 Arrival::Refused(refusal, method) => return self.refuse(refusal, method).await,
                 Arrival::Over | Arrival::Broken => return,
             };
+            self.presence.is_active();
             let method = head.method.clone();
             let (exchange, request, mut intake) = match self.admit(head) {
                 Ok(admitted) => admitted,
@@ -239,6 +229,7 @@ where
         }
         if is_blank(&self.wire.inbound) {
             self.wire.rest();
+            self.presence.is_idle();
             // A client whose next request is already on its way would see it lost if the connection closed
             // right now: it gets a moment to send it, and is told to close in the answer.
             if self.server.gate.is_draining() && self.stage != Stage::LastCall {
@@ -490,6 +481,10 @@ mod tests {
     struct Nobody;
 
     impl Service for Nobody {
+        type Presence = ();
+
+        fn opened(&self, _peer: &Peer) {}
+
         async fn answer(&self, _request: Request) -> Response {
             std::future::pending().await
         }

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::{EnterGuard, Handle};
 
@@ -48,6 +49,22 @@ impl Crew {
         self.first().enter()
     }
 
+    /// Whether every worker turns: each has run a task of its own within `patience`. Cancel safe.
+    pub fn turns(&self, patience: Duration) -> impl Future<Output = bool> + Send + use<> {
+        let tasks: Vec<_> = self.0.iter().map(|worker| worker.runtime.spawn(async {})).collect();
+        async move {
+            let all = async {
+                for task in tasks {
+                    if task.await.is_err() {
+                        return false;
+                    }
+                }
+                true
+            };
+            tokio::time::timeout(patience, all).await.unwrap_or(false)
+        }
+    }
+
     /// A place for one more connection, with the worker that has the fewest; the first of those, so that what
     /// can stay where it was accepted is not handed over.
     pub(super) fn choose(&self) -> Berth {
@@ -85,6 +102,25 @@ impl Drop for Berth {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_is_stuck_is_noticed() {
+        let other =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let crew = Crew::new(Handle::current(), [other.handle().clone()]);
+        assert!(crew.turns(Duration::from_secs(60)).await);
+        let (release, stuck) = std::sync::mpsc::channel::<()>();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        other.spawn(async move {
+            let _ = begun.send(());
+            let _ = stuck.recv();
+        });
+        has_begun.await.unwrap();
+        assert!(!crew.turns(Duration::from_millis(20)).await);
+        drop(release);
+        assert!(crew.turns(Duration::from_secs(60)).await);
+        other.shutdown_background();
+    }
 
     #[test]
     fn connections_go_to_whoever_has_the_fewest_and_stay_where_they_can() {

@@ -32,4 +32,4 @@ pub use crew::Crew;
 pub use drain::{DrainHandle, DrainSignal, drain};
 pub use limits::Limits;
 pub use refusal::Refusal;
-pub use service::{Completion, Sent, Service};
+pub use service::{Completion, Presence, Sent, Service};

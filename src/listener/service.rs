@@ -11,6 +11,9 @@ use crate::message::{Outcome, Peer, Request, Response};
 
 /// Answers requests. One value serves all connections.
 pub trait Service: Send + Sync + 'static {
+    /// What it keeps of each open connection.
+    type Presence: Presence;
+
     /// Answers one request. Never fails: a failure is an answer, too.
     ///
     /// The future runs in the connection's task, and is dropped when the client is found to be gone, when
@@ -23,16 +26,24 @@ pub trait Service: Send + Sync + 'static {
     /// Called once for each response, when its last byte was handed to the kernel or cannot be any more.
     fn finished(&self, outcome: &Outcome, sent: Sent);
 
-    /// A connection was accepted and has a place.
-    fn opened(&self, _peer: &Peer) {}
-
-    /// A connection that was [`opened`](Self::opened) is closed.
-    fn closed(&self, _peer: &Peer) {}
+    /// A connection was accepted and has a place. What is returned is dropped when it closes.
+    fn opened(&self, peer: &Peer) -> Self::Presence;
 
     /// No connection could be accepted for want of something, such as file descriptors; the listener waits
     /// and tries again.
     fn accept_failed(&self, _error: &std::io::Error) {}
 }
+
+/// An open connection as the service knows it.
+pub trait Presence: Send {
+    /// A request has come.
+    fn is_active(&mut self) {}
+
+    /// All requests have been answered; it waits for the next one.
+    fn is_idle(&mut self) {}
+}
+
+impl Presence for () {}
 
 /// What was sent of one response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 use larder::clock::{Clock, Moment};
 use larder::listener::{
-    Address, Completion, Crew, DrainHandle, Drained, Limits, Listener, Refusal, Sent, Service, drain, serve,
+    Address, Completion, Crew, DrainHandle, Drained, Limits, Listener, Presence, Refusal, Sent, Service,
+    drain, serve,
 };
 use larder::message::{
     Body, BodyError, CacheResult, FieldLines, Length, Outcome, Peer, Request, RequestId, Response,
@@ -26,11 +27,24 @@ type Answer = Box<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Response> + Sen
 pub struct TestService {
     answer: Answer,
     pub calls: AtomicUsize,
-    pub open: AtomicUsize,
+    pub open: Arc<AtomicUsize>,
     finished: mpsc::UnboundedSender<(Outcome, Sent)>,
 }
 
+/// Counts an open connection until it is dropped.
+pub struct Counted(Arc<AtomicUsize>);
+
+impl Presence for Counted {}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Service for TestService {
+    type Presence = Counted;
+
     async fn answer(&self, request: Request) -> Response {
         self.calls.fetch_add(1, Ordering::SeqCst);
         (self.answer)(request).await
@@ -57,12 +71,9 @@ impl Service for TestService {
         let _ = self.finished.send((outcome.clone(), sent));
     }
 
-    fn opened(&self, _peer: &Peer) {
+    fn opened(&self, _peer: &Peer) -> Counted {
         self.open.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn closed(&self, _peer: &Peer) {
-        self.open.fetch_sub(1, Ordering::SeqCst);
+        Counted(self.open.clone())
     }
 }
 
@@ -164,7 +175,7 @@ impl House {
         let service = Arc::new(TestService {
             answer: Box::new(move |request| Box::pin(answer(request))),
             calls: AtomicUsize::new(0),
-            open: AtomicUsize::new(0),
+            open: Arc::default(),
             finished: sender,
         });
         let (handle, signal) = drain();

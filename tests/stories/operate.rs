@@ -1,5 +1,7 @@
 //! What the operator sees: health, readiness, metrics.
 
+use std::sync::{Arc, Barrier};
+
 use crate::common::*;
 
 #[test]
@@ -50,4 +52,28 @@ fn the_metrics_tell_what_happened() {
         assert!(text.contains(&format!("# TYPE {name} ")), "{name} is missing in\n{text}");
     }
     assert!(text.contains("le=\"0.0001\""), "latency buckets begin at 100 µs");
+}
+
+#[test]
+fn a_connection_is_active_while_its_request_is_answered_and_idle_before_the_next() {
+    let gate = Arc::new(Barrier::new(2));
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |_, wire| {
+            gate.wait();
+            wire.answer("Cache-Control: no-store\r\n", "own")
+        })
+    };
+    let larder = Larder::before(&origin.url());
+    let open = |state: &str| larder.metric("larder_connections", &format!("state=\"{state}\""));
+    let mut connection = larder.client().connect();
+    eventually("the connection is idle", || (open("active"), open("idle")) == (0.0, 1.0));
+    connection.send(b"GET /slow HTTP/1.1\r\nHost: example.com\r\n\r\n").unwrap();
+    origin.wait_for_requests(1);
+    eventually("it is active", || (open("active"), open("idle")) == (1.0, 0.0));
+    gate.wait();
+    connection.answer("GET").unwrap().expect_status(200);
+    eventually("it is idle again", || (open("active"), open("idle")) == (0.0, 1.0));
+    drop(connection);
+    eventually("it is gone", || (open("active"), open("idle")) == (0.0, 0.0));
 }
