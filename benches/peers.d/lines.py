@@ -130,7 +130,7 @@ LINES = [
           options=("--field", "If-Modified-Since:Fri, 31 Dec 2100 00:00:00 GMT"), status=304),
     Asked("head", "HEAD", "/f/1024", ["larder"], method="HEAD"),
     Asked("206", "206 of 1 KiB out of 1 MiB", "/f/1048576", ["larder"],
-          options=("--field", "Range:bytes=500000-501023"), status=206),
+          options=("--field", "Range:bytes=500000-501023"), status=206, warm=(4, 0.2, "GET", "/f/1048576")),
     Asked("100k", "hits of 100 KiB", "/f/102400", ["larder", *PEERS], connections=16),
     Asked("1m", "hits of 1 MiB", "/f/1048576", ["larder", *PEERS], connections=16),
     Asked("10m", "hits of 10 MiB", "/f/10485760", ["larder", *PEERS], connections=8),

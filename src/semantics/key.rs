@@ -75,12 +75,20 @@ impl Target<'_> {
     /// admitted.
     pub fn key_of_normal(&self, secret: Secret) -> Key {
         debug_assert_eq!(normal_path_and_query(self.path_and_query), self.path_and_query);
-        let mut uri = SmallVec::<[u8; 256]>::new();
-        uri.extend_from_slice(self.scheme.as_bytes());
-        uri.extend_from_slice(b"://");
-        uri.extend_from_slice(self.authority.as_bytes());
-        uri.extend_from_slice(self.path_and_query);
-        let key = Key(SipHasher13::new_with_keys(secret.0, secret.1).hash(&uri).as_u128());
+        let pieces = [self.scheme.as_bytes(), b"://", self.authority.as_bytes(), self.path_and_query];
+        let hash = |uri: &[u8]| Key(SipHasher13::new_with_keys(secret.0, secret.1).hash(uri).as_u128());
+        let mut uri = [0; 256];
+        let key = match uri.get_mut(..pieces.iter().map(|piece| piece.len()).sum()) {
+            Some(uri) => {
+                let mut at = 0;
+                for piece in pieces {
+                    uri[at..at + piece.len()].copy_from_slice(piece);
+                    at += piece.len();
+                }
+                hash(uri)
+            }
+            None => hash(&pieces.concat()),
+        };
         debug_assert_eq!(key, self.key(secret));
         key
     }

@@ -84,7 +84,20 @@ pub fn select_in(headers: &Fields, held: Span, limits: Limits) -> Selection {
     } else {
         Selection::NotHeld
     };
-    let Some(asked) = read(headers, limits) else {
+    let mut lines = headers.get_all(header::RANGE);
+    let (Some(line), None) = (lines.next(), lines.next()) else { return whole };
+    // The usual request, for one range, needs no list.
+    if let Some(only) = line.as_bytes().strip_prefix(b"bytes=")
+        && limits.max_ranges > 0
+        && let Some(only) = parse(only)
+    {
+        return match resolve(only, held) {
+            Resolved::Part(part) => Selection::Single(part),
+            Resolved::Outside => Selection::Unsatisfiable,
+            Resolved::NotHeld => Selection::NotHeld,
+        };
+    }
+    let Some(asked) = read(line.as_bytes(), limits) else {
         return whole;
     };
     let mut parts: SmallVec<[Part; 4]> = SmallVec::new();
@@ -155,12 +168,9 @@ fn resolve(asked: Asked, held: Span) -> Resolved {
     if part.start >= held.start && part.end <= held.end { Resolved::Part(part) } else { Resolved::NotHeld }
 }
 
-/// Reads `Range: bytes=…`. `None` where there is none that counts: absent, repeated, another unit, malformed
-/// ("A recipient […] MUST ignore" an invalid ranges-specifier) or more ranges than allowed.
-fn read(headers: &Fields, limits: Limits) -> Option<SmallVec<[Asked; 4]>> {
-    let mut lines = headers.get_all(header::RANGE);
-    let (line, None) = (lines.next()?, lines.next()) else { return None };
-    let line = line.as_bytes();
+/// Reads the one line of `Range: bytes=…`. `None` where it does not count: another unit, malformed ("A recipient
+/// […] MUST ignore" an invalid ranges-specifier) or more ranges than allowed.
+fn read(line: &[u8], limits: Limits) -> Option<SmallVec<[Asked; 4]>> {
     let (unit, set) = line.split_at(line.iter().position(|byte| *byte == b'=')?);
     if !unit.trim_ascii().eq_ignore_ascii_case(b"bytes") {
         return None;
