@@ -79,12 +79,15 @@ impl Fetch {
         let (mut lines, mut hidden) = (FieldLines::new(), FieldLines::new());
         // Exactly as much as is needed where nothing is hidden: then nothing is copied to be kept.
         lines.own.reserve_exact(headers.bytes() + 4 * headers.len());
+        // Most responses have none: then there is nothing to set apart, and nothing to extract.
+        let is_tagged = headers.names().any(|name| settings.concerns(name.as_bytes()));
         for (name, value) in &headers {
-            let into = if settings.strips(name.as_bytes()) { &mut hidden } else { &mut lines };
+            let is_hidden = is_tagged && settings.strips(name.as_bytes());
+            let into = if is_hidden { &mut hidden } else { &mut lines };
             into.push(name.as_bytes(), value.as_bytes());
         }
         let all = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let tags = settings.extract(&errand.place.host, all);
+        let tags = if is_tagged { settings.extract(&errand.place.host, all) } else { Box::default() };
         Contents {
             place: errand.place.clone(),
             status: what.status,

@@ -164,13 +164,19 @@ fn digits(value: &[u8]) -> Option<u64> {
 fn month(value: &[u8]) -> Option<u64> {
     const NAMES: [&[u8; 3]; 12] =
         [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
-    (1..).zip(NAMES).find(|(_, name)| value.eq_ignore_ascii_case(*name)).map(|(number, _)| number)
+    let value = three_letters(value)?;
+    (1..).zip(NAMES).find(|(_, name)| value == **name).map(|(number, _)| number)
 }
 
 fn is_day_name(value: &[u8]) -> bool {
-    [b"mon", b"tue", b"wed", b"thu", b"fri", b"sat", b"sun"]
-        .iter()
-        .any(|day| value.eq_ignore_ascii_case(*day))
+    const NAMES: [&[u8; 3]; 7] = [b"mon", b"tue", b"wed", b"thu", b"fri", b"sat", b"sun"];
+    three_letters(value).is_some_and(|value| NAMES.iter().any(|name| value == **name))
+}
+
+/// Three bytes with letters in lower case. No byte that is not a letter becomes one.
+fn three_letters(value: &[u8]) -> Option<[u8; 3]> {
+    let value: [u8; 3] = value.try_into().ok()?;
+    Some(value.map(|byte| byte | 0x20))
 }
 
 fn is_day_name_long(value: &[u8]) -> bool {
@@ -180,7 +186,7 @@ fn is_day_name_long(value: &[u8]) -> bool {
 }
 
 fn is_gmt(value: &[u8]) -> bool {
-    value.eq_ignore_ascii_case(b"gmt")
+    three_letters(value) == Some(*b"gmt")
 }
 
 #[cfg(test)]

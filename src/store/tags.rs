@@ -105,6 +105,11 @@ impl TagSettings {
         self.fields.iter().find(|field| name.eq_ignore_ascii_case(field.name.as_bytes()))
     }
 
+    /// Whether a field of this name, in lower case, has to do with tags or groups.
+    pub fn concerns(&self, name: &[u8]) -> bool {
+        name == CACHE_GROUPS.as_bytes() || self.field(name).is_some()
+    }
+
     /// Whether a field of this name is taken out of what clients get. It stays in the store all the same:
     /// expressions may ask for it. `Cache-Groups` is meant for every cache on the way, and stays.
     pub fn strips(&self, name: &[u8]) -> bool {
