@@ -4,7 +4,6 @@
 //! `httparse` takes the field lines apart; everything about the request line, the line ends and what the
 //! fields mean for framing is decided here.
 
-use crate::message::Fields;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{Method, Version};
@@ -13,6 +12,7 @@ use super::authority::{check_authority, same_authority};
 use super::fields::{Block, FieldFault, LineEnd, LineFault, LineScan, is_token_byte, line_end, parse_fields};
 use super::limits::Limits;
 use super::refusal::Refusal;
+use crate::message::Fields;
 
 /// One request's head, and what it says about the message.
 #[derive(Debug)]

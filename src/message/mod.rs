@@ -3,6 +3,7 @@
 //! They belong to no room; every room may use them. They decide nothing.
 
 mod body;
+mod field;
 mod fields;
 mod lines;
 mod outcome;
@@ -15,7 +16,8 @@ use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 
 pub use body::{Body, BodyError, Chunks, StoredSlice, Streamed};
-pub use fields::{FieldName, FieldValue, Fields, InvalidField, Name, Value, Values};
+pub use field::{FieldName, FieldValue, InvalidField, Name, Value};
+pub use fields::{Fields, Values};
 pub use lines::{FieldLines, lines_of};
 pub use outcome::{CacheResult, Outcome, RequestId};
 

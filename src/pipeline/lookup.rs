@@ -1,12 +1,12 @@
 //! Looks up what is stored, and judges whether it may be used.
 
-use crate::message::Fields;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::{Journey, Pipeline};
 use crate::clock::Moment;
+use crate::message::Fields;
 use crate::semantics::Facts;
 use crate::semantics::range::{self, Selection};
 use crate::semantics::request::CacheMethod;

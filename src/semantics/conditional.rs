@@ -1,9 +1,9 @@
 //! Evaluates a client's conditions against a stored response (RFC 9110 §13, RFC 9111 §4.3.2).
 
-use crate::message::Fields;
 use http::{HeaderName, header};
 
 use crate::clock::Moment;
+use crate::message::Fields;
 
 use super::dates::{self, DateField};
 use super::etag::{self, EntityTag};

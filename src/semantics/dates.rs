@@ -1,9 +1,9 @@
 //! Reads HTTP-dates (RFC 9110 §5.6.7) in all three forms, case-insensitively, and writes the one form.
 
-use crate::message::Fields;
 use http::{HeaderName, HeaderValue};
 
 use crate::clock::Moment;
+use crate::message::Fields;
 
 /// What a date field of a message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,10 @@
 //! first occurrence", which §4.2.1 allows. A freshness directive whose value is not a number counts as zero:
 //! "caches are encouraged to consider responses that have invalid freshness information to be stale".
 
-use crate::message::Fields;
 use http::{HeaderName, header};
 
 use super::lists;
+use crate::message::Fields;
 
 /// The largest delta-seconds that is told apart: 2³¹ (RFC 9111 §1.2.2).
 pub const DELTA_MAX: u32 = 1 << 31;

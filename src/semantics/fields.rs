@@ -1,10 +1,10 @@
 //! Which fields are forwarded, stored, and updated (RFC 9110 §7.6.1, RFC 9111 §3.1, §3.2).
 
-use crate::message::{Fields, Name};
 use http::{HeaderName, header};
 use smallvec::SmallVec;
 
 use crate::clock::Moment;
+use crate::message::{Fields, Name};
 
 use super::lists;
 

@@ -1,11 +1,11 @@
 //! How long a response is fresh, and how old it is (RFC 9111 §4.2).
 
-use crate::message::Fields;
 use std::time::Duration;
 
 use http::{StatusCode, header};
 
 use crate::clock::Moment;
+use crate::message::Fields;
 
 use super::dates::DateField;
 use super::directives::{DELTA_MAX, delta_seconds};

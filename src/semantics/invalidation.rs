@@ -1,11 +1,11 @@
 //! What a response makes invalid (RFC 9111 §4.4, RFC 9875), and the groups a response belongs to.
 
-use crate::message::Fields;
 use http::{HeaderName, StatusCode, header};
 use sfv::{BareItem, List, ListEntry, Parser};
 
 use super::RequestFacts;
 use super::key::Uri;
+use crate::message::Fields;
 
 /// `Cache-Groups` (RFC 9875 §2).
 pub const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");

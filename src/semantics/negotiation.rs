@@ -1,10 +1,10 @@
 //! Brings the request fields that select a representation into one normal form (RFC 9111 §4.1), and ranks
 //! what `Accept-Encoding` and `Accept-Language` prefer (RFC 9110 §12.5).
 
-use crate::message::Fields;
 use smallvec::SmallVec;
 
 use super::lists;
+use crate::message::Fields;
 
 /// A buffer for normal forms: ordinary ones fit without allocating.
 pub type Buffer = SmallVec<[u8; 128]>;

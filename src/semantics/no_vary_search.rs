@@ -1,10 +1,11 @@
 //! `No-Vary-Search` (draft-ietf-httpbis-no-vary-search): which differences between queries do not matter.
 
-use crate::message::Fields;
 use std::borrow::Cow;
 
 use http::HeaderName;
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
+
+use crate::message::Fields;
 
 /// The field's name.
 pub const NO_VARY_SEARCH: HeaderName = HeaderName::from_static("no-vary-search");

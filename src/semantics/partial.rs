@@ -1,10 +1,10 @@
 //! Partial responses (RFC 9110 §14.4, §15.3.7; RFC 9111 §3.3, §3.4): what part a 206 is, and how parts become
 //! a whole.
 
-use crate::message::Fields;
 use http::header;
 
 use super::conditional::Validators;
+use crate::message::Fields;
 
 /// A `Content-Range` in bytes (RFC 9110 §14.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! Serves parts of a stored response (RFC 9110 §14): which ranges a request asks for, within limits, and the
 //! pieces of a `multipart/byteranges` body.
 
-use crate::message::Fields;
 use http::header;
 use smallvec::SmallVec;
 
 use super::partial::Span;
+use crate::message::Fields;
 
 /// Bounds on what one request may ask for (RFC 9110 §14.2: "A server that supports range requests MAY ignore
 /// or reject a Range header field that contains […] a ranges-specifier with more than two overlapping ranges,

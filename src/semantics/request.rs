@@ -1,11 +1,11 @@
 //! What a request asks of a cache: one pass over its fields, without allocating.
 
-use crate::message::Fields;
 use http::Method;
 
 use super::Policy;
 use super::directives::RequestDirectives;
 use super::policy::ClientDirectives;
+use crate::message::Fields;
 
 /// What a request asks of a cache. Plain data, read once by [`RequestFacts::read`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! May a response be stored, and on what terms (RFC 9111 §3)?
 
-use crate::message::Fields;
 use http::{HeaderName, StatusCode, header};
 
 use super::conditional::Validators;
@@ -13,6 +12,7 @@ use super::request::CacheMethod;
 use super::targeted::{self, Governing};
 use super::variant::{Selecting, Vary};
 use super::{Facts, Policy, RequestFacts, dates::DateField, invalidation};
+use crate::message::Fields;
 
 /// The request that a response answers.
 #[derive(Clone, Copy, Debug)]

@@ -1,12 +1,12 @@
 //! Chooses whose directives count for a response: a targeted field (RFC 9213), `Surrogate-Control`, or
 //! `Cache-Control`.
 
-use crate::message::Fields;
 use http::HeaderName;
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use super::directives::{DELTA_MAX, ResponseDirectives, Scope, delta_seconds, least};
 use super::{Policy, lists};
+use crate::message::Fields;
 
 /// `Surrogate-Control`, of the W3C note "Edge Architecture Specification".
 pub const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");

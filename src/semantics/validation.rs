@@ -1,9 +1,9 @@
 //! Asks the origin whether stored responses are still good, and takes its answer in (RFC 9111 §4.3).
 
-use crate::message::Fields;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::clock::Moment;
+use crate::message::Fields;
 
 use super::conditional::Validators;
 use super::dates;

@@ -1,9 +1,9 @@
 //! `Vary` (RFC 9111 §4.1): which stored responses a request's fields select.
 
-use crate::message::Fields;
 use http::{HeaderName, header};
 
 use crate::clock::Moment;
+use crate::message::Fields;
 
 use super::lists;
 use super::negotiation::{self, Buffer};

@@ -1,6 +1,5 @@
 //! Who may purge on the public listener: nobody, unless the configuration says so.
 
-use crate::message::Fields;
 use std::fmt;
 
 use http::{HeaderName, header};
@@ -8,6 +7,7 @@ use ipnet::IpNet;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::{PurgeRequest, Refusal};
+use crate::message::Fields;
 
 /// Who may purge. The default is nobody.
 #[derive(Clone, Debug, Default)]

@@ -24,11 +24,11 @@
 mod access;
 mod patterns;
 
-use crate::message::Fields;
 use std::net::IpAddr;
 
 use http::{Method, StatusCode};
 
+use crate::message::Fields;
 use crate::store::expression::{Expression, ExpressionError, ExpressionLimits, Quoted};
 use crate::store::ledger::{Mode, Purge, Sequence, What};
 use crate::store::tags::Separator;

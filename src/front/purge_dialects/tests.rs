@@ -1,9 +1,9 @@
 //! The purge requests of real clients, as they put them on the wire.
 
-use crate::message::Fields;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
+use crate::message::Fields;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
