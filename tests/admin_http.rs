@@ -109,6 +109,7 @@ impl Admin {
     }
 
     async fn start_at(address: &AdminAddress, settings: AdminSettings) -> Admin {
+        listen_to_all_events();
         let listener = bind(address).await.unwrap();
         let address = listener.address().unwrap();
         let fake = Arc::new(Fake {
@@ -360,6 +361,16 @@ async fn with_tokens_v1_needs_one_and_health_and_metrics_do_not() {
     let right = format!("{json_type}Authorization: Bearer s3cret\r\n");
     assert_eq!(admin.post(&right, r#"{"everything": true}"#).await.status, 200);
     assert_eq!(admin.fake.purges.lock().unwrap()[0].by, "ci");
+}
+
+/// Whether an event is of interest to anybody is remembered for all threads. Without a subscriber of their own, the
+/// tests beside the one that reads the log could have it remembered that none is, just when that one begins.
+fn listen_to_all_events() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let to_nowhere = tracing_subscriber::fmt().with_writer(std::io::sink).finish();
+        tracing::subscriber::set_global_default(to_nowhere).unwrap();
+    });
 }
 
 /// Keeps what is logged.
