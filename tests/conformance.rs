@@ -86,10 +86,7 @@ fn the_suite_finds_what_is_expected_and_no_required_failure() {
     assert_page_says("Larder, settings of the suite", passed(&verdicts));
 }
 
-/// The same with every default but one. What does not pass is in one of the groups that `docs/conformance.md`
-/// explains. The one is `stale_while_revalidate`: with it a stale response is served while its validation is
-/// on its way, and the suite looks at once whether its origin has seen one, so that the verdict of some thirty
-/// tests is a race.
+/// The same with every default. What does not pass is in one of the groups that `docs/conformance.md` explains.
 #[test]
 fn with_the_defaults_nothing_fails_but_what_the_page_explains() {
     const EXPLAINED: [(&str, usize); 5] = [
@@ -100,7 +97,7 @@ fn with_the_defaults_nothing_fails_but_what_the_page_explains() {
         ("other-set-cookie", 1),
     ];
     let suite = Suite::start();
-    let larder = Larder::before_with(&suite.url, "[cache]\nstale_while_revalidate = \"0s\"\n");
+    let larder = Larder::before(&suite.url);
     let verdicts = suite.run(&format!("http://{}", larder.address()));
     let expected = read_expectation(&directory().join("expected.json"));
     let mut lost: Vec<&str> = verdicts
@@ -116,7 +113,7 @@ fn with_the_defaults_nothing_fails_but_what_the_page_explains() {
         lost = others;
     }
     assert!(lost.is_empty(), "passed with the settings of the suite only, and unexplained: {lost:?}");
-    assert_page_says("Larder, default settings but one", passed(&verdicts));
+    assert_page_says("Larder, default settings", passed(&verdicts));
 }
 
 /// How many required and optimal tests pass.

@@ -41,8 +41,9 @@ section! {
         /// The longest freshness that the heuristic gives.
         pub heuristic_max: Duration = seconds(86_400),
         /// For how long a stale response is served while a fresh one is fetched (RFC 5861 §3), where the
-        /// origin does not say.
-        pub stale_while_revalidate: Duration = seconds(10),
+        /// origin does not say. A response that came stale has no such time. 0s by default: RFC 9111 §4.2.4
+        /// wants somebody's word for it, and setting this is the operator's; a route can say it for its own.
+        pub stale_while_revalidate: Duration = Duration::ZERO,
         /// For how long a stale response is served in place of an error (RFC 5861 §4), where the origin
         /// does not say.
         pub stale_if_error: Duration = seconds(3600),

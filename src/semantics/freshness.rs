@@ -182,6 +182,12 @@ impl Facts {
         self.freshness_lifetime() > self.current_age(now)
     }
 
+    /// Whether it was fresh when it was received. One with an `Age` beyond its lifetime, an old `Date` or a past
+    /// `Expires` was not.
+    pub fn came_fresh(&self) -> bool {
+        self.is_fresh(self.response_time)
+    }
+
     /// How long it is fresh still, in whole seconds; negative once it is stale. The `ttl` of RFC 9211 §2.4:
     /// with `Age` it adds up to the lifetime.
     pub fn ttl_secs(&self, now: Moment) -> i64 {

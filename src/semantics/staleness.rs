@@ -106,8 +106,7 @@ pub(super) fn window_while_revalidate(facts: &Facts, policy: &Policy) -> Window 
     if facts.has(Bit::StaleWhileRevalidate) {
         return Window { span: secs(facts.stale_while_revalidate_secs), stated: true };
     }
-    let span =
-        if facts.freshness_lifetime_secs == 0 { Duration::ZERO } else { policy.stale_while_revalidate };
+    let span = if facts.came_fresh() { policy.stale_while_revalidate } else { Duration::ZERO };
     Window { span, stated: false }
 }
 

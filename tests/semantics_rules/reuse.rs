@@ -107,6 +107,38 @@ fn the_operators_window_is_for_responses_that_name_none_and_were_fresh_once() {
     assert_eq!(word(&[], &[], 0, &policy), "stale");
 }
 
+/// RFC 9111 §4.2.4: whoever has sent it was asked already; nobody allowed a second one to add to its age.
+#[test]
+fn what_came_stale_is_not_served_as_if_it_had_been_fresh_once() {
+    let policy = Policy { stale_while_revalidate: Duration::from_secs(10), ..Policy::default() };
+    let fresh_for_a_minute = ("cache-control", "max-age=60");
+    for (response, at_once) in [
+        (&[fresh_for_a_minute, ("age", "59")][..], "fresh"),
+        (&[fresh_for_a_minute, ("age", "60")], "stale"),
+        (&[fresh_for_a_minute, ("age", "65")], "stale"),
+        (&[fresh_for_a_minute, ("age", "4000000000")], "stale"),
+        (&[fresh_for_a_minute, ("date", "@-59")], "fresh"),
+        (&[fresh_for_a_minute, ("date", "@-60")], "stale"),
+        (&[fresh_for_a_minute, ("date", "@-65")], "stale"),
+        (&[("expires", "@60"), ("date", "@-5")], "fresh"),
+        (&[("expires", "@-1"), ("date", "@-5")], "stale"),
+        (&[("expires", "@-5"), ("date", "@0")], "stale"),
+        (&[("expires", "@-5")], "stale"),
+    ] {
+        assert_eq!(word(response, &[], 0, &policy), at_once, "{response:?}");
+        // What the origin itself allows is another matter.
+        let mut stated = response.to_vec();
+        let line = match stated[0].1 {
+            "max-age=60" => "max-age=60, stale-while-revalidate=4000000000",
+            _ => "stale-while-revalidate=4000000000",
+        };
+        stated.retain(|(name, _)| *name != "cache-control");
+        stated.push(("cache-control", line));
+        let want = if at_once == "fresh" { "fresh" } else { "stale-while-revalidate" };
+        assert_eq!(word(&stated, &[], 0, &policy), want, "{stated:?}");
+    }
+}
+
 #[test]
 fn must_revalidate_and_its_kin_win_over_every_stale_window() {
     let policy = Policy { stale_while_revalidate: Duration::from_secs(1000), ..honour() };

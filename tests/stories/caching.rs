@@ -3,7 +3,7 @@
 
 use crate::common::*;
 
-pub const HONOUR: &str = "[cache]\nclient_directives = \"honour\"\nstale_while_revalidate = \"0s\"";
+pub const HONOUR: &str = "[cache]\nclient_directives = \"honour\"";
 
 pub const FULL: &str = "Cache-Control: max-age=600\r\nExpires: Thu, 01 Dec 2050 16:00:00 GMT\r\nETag: \"1\"\r\n\
      Last-Modified: Thu, 01 Dec 2011 16:00:00 GMT\r\n\

@@ -264,6 +264,37 @@ fn a_stale_hit_refreshes_in_the_background_once() {
     }
 }
 
+/// RFC 9111 §4.2.4: with the defaults nothing is stale but by the origin's word. Each of these is out of date when
+/// it comes, and the origin is asked before it is used again.
+#[test]
+fn nothing_stale_is_served_where_the_origin_did_not_allow_it() {
+    let origin = Origin::scripted(|asked, wire| {
+        let fields = match asked.target.as_str() {
+            "/no-lifetime" => "Cache-Control: max-age=0\r\n",
+            "/old-age" => "Cache-Control: max-age=60\r\nAge: 65\r\n",
+            "/old-date" => "Cache-Control: max-age=60\r\nDate: Sat, 29 Oct 1994 19:43:31 GMT\r\n",
+            "/expired" => "Expires: Sat, 29 Oct 1994 19:43:31 GMT\r\n",
+            // Fresh for a second less than it took.
+            _ => "Cache-Control: max-age=1\r\nAge: 1\r\n",
+        };
+        wire.answer(&format!("{fields}ETag: \"{}\"\r\n", asked.number), "page")
+    });
+    let larder = Larder::before(&origin.url());
+    for path in ["/no-lifetime", "/old-age", "/old-date", "/expired", "/just-over"] {
+        larder.get(path).expect_status(200);
+        let second = larder.get(path).expect_status(200);
+        assert!(!second.is_hit(), "{path}: {second}");
+    }
+    assert_eq!(origin.request_count(), 10, "each was asked about");
+    // A window of the operator's is for what was fresh once.
+    let larder = Larder::before_with(&origin.url(), "[cache]\nstale_while_revalidate = \"1h\"");
+    for path in ["/no-lifetime", "/old-age", "/old-date", "/expired", "/just-over"] {
+        larder.get(path).expect_status(200);
+        let second = larder.get(path).expect_status(200);
+        assert!(!second.is_hit(), "{path}: {second}");
+    }
+}
+
 /// RFC 9111 §5.2.2.2: never stale, whatever windows there are. 504 is for an origin that is silent; for one that
 /// breaks off 502 is "more applicable".
 #[test]
