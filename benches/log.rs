@@ -33,6 +33,7 @@ fn outcome() -> Outcome {
 fn finished(outcome: &Outcome) -> Finished<'_> {
     Finished {
         outcome,
+        received: outcome.received,
         status: StatusCode::OK,
         body_bytes: 1024,
         duration: Duration::from_micros(31),

@@ -58,7 +58,7 @@ fn response() -> Fields {
 fn judged(headers: &Fields, request: &Fields, policy: &Policy) -> Storability {
     let facts = RequestFacts::read(&Method::GET, request);
     let request = StoreRequest { facts: &facts, headers: request, uri: "http://www.example.com/a" };
-    let exchange = Exchange { request_time: NOW, response_time: NOW };
+    let exchange = Exchange { request_time: NOW, response_time: NOW, response_date: NOW };
     storability::judge(&request, StatusCode::OK, headers, exchange, policy)
 }
 

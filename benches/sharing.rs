@@ -122,6 +122,7 @@ fn hit(pipeline: &Pipeline, number: u64, out: &mut Vec<u8>) {
     assert!(out.len() > 1024, "{outcome:?}");
     pipeline.events.request_finished(&Finished {
         outcome: &outcome,
+        received: outcome.received,
         status,
         body_bytes: 1024,
         duration: begun.elapsed(),
@@ -168,7 +169,7 @@ fn facts() -> Facts {
         [(http::header::CACHE_CONTROL, HeaderValue::from_static("max-age=3600"))].into_iter().collect();
     let asked = RequestFacts::read(&Method::GET, &Fields::new());
     let request = StoreRequest { facts: &asked, headers: &Fields::new(), uri: "http://bench/" };
-    let exchange = Exchange { request_time: NOW, response_time: NOW };
+    let exchange = Exchange { request_time: NOW, response_time: NOW, response_date: NOW };
     match storability::judge(&request, StatusCode::OK, &headers, exchange, &Policy::default()) {
         Storability::Store(terms) => terms.facts,
         Storability::NotStored(reason) => panic!("{reason:?}"),

@@ -27,7 +27,7 @@ fn facts() -> Facts {
         .collect();
     let asked = RequestFacts::read(&Method::GET, &Fields::new());
     let request = StoreRequest { facts: &asked, headers: &Fields::new(), uri: "http://example.com/" };
-    let exchange = Exchange { request_time: NOW, response_time: NOW };
+    let exchange = Exchange { request_time: NOW, response_time: NOW, response_date: NOW };
     match storability::judge(&request, StatusCode::OK, &headers, exchange, &Policy::default()) {
         Storability::Store(terms) => terms.facts,
         Storability::NotStored(reason) => panic!("{reason:?}"),

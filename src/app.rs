@@ -19,6 +19,7 @@ use crate::cli::demo::{self, DemoOrigin};
 use crate::clock::Clock;
 use crate::config::{self, AdminAddress, Node, Overrides, Settings};
 use crate::listener::{self, Address, BindError, Bound, Crew, DrainHandle, Listener};
+use crate::metrics::Events;
 use crate::metrics::operations::OperationsLogError;
 use crate::store::Statistics;
 use assemble::Parts;
@@ -28,6 +29,9 @@ use threads::Threads;
 
 /// How often the shelves catch up with what was stored: moka evicts only when something happens.
 const SETTLE_EVERY: Duration = Duration::from_millis(250);
+
+/// How long after the system's clock was set a wrong date may be told.
+const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why the process could not serve.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +122,7 @@ async fn serve_and(
     let housekeeping = [
         tokio::spawn(settle(parts.clone())),
         tokio::spawn(sweeper::run(parts.clone(), clock.clone())),
+        tokio::spawn(follow_clock(parts.events.clone(), clock.clone())),
         tokio::spawn(reopen_logs(parts.clone(), hangup)),
     ];
     let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
@@ -246,6 +251,18 @@ async fn settle(parts: Arc<Parts>) {
     loop {
         tick.tick().await;
         parts.pipeline.store.settle();
+    }
+}
+
+/// Keeps dates right where the system's clock is set while Larder runs; ends with the process.
+async fn follow_clock(events: Arc<Events>, clock: Clock) {
+    let mut tick = tokio::time::interval(LOOK_AT_CLOCK_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Some(by_millis) = clock.follow() {
+            events.clock_was_set(by_millis);
+        }
     }
 }
 

@@ -243,6 +243,7 @@ async fn an_idle_server_s_metrics_are_exact() {
     for _ in 0..123 {
         admin.metrics.request_finished(&Finished {
             outcome: &outcome,
+            received: outcome.received,
             status: StatusCode::OK,
             body_bytes: 1024,
             duration: Duration::from_micros(30),

@@ -52,7 +52,8 @@ pub(super) fn assemble(settings: &Settings, clock: Clock) -> Result<Parts, Failu
         .backends
         .iter()
         .map(|named| {
-            let observer = BackendObserver::new(&events, &named.name, clock.clone());
+            let observer =
+                BackendObserver::new(&events, &named.name, clock.clone(), named.settings.clock_skew);
             Arc::new(Backend::new(backend_settings(named), clock.clone(), Arc::new(observer)))
         })
         .collect();

@@ -44,6 +44,7 @@ impl Service for Door {
     fn finished(&self, outcome: &Outcome, sent: Sent) {
         self.parts.events.request_finished(&Finished {
             outcome,
+            received: self.parts.pipeline.clock.date(outcome.received),
             status: sent.status,
             body_bytes: sent.body_bytes,
             duration: sent.duration,

@@ -1,12 +1,13 @@
 //! Joins the backends to the metrics: what happens on the way to an origin is counted and logged.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
 
 use crate::backend::{EndpointState, Finish, Observer};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::metrics::{BackendMetrics, Events};
 
 /// Takes one backend's events.
@@ -14,11 +15,36 @@ pub(super) struct BackendObserver {
     events: Arc<Events>,
     metrics: Arc<BackendMetrics>,
     clock: Clock,
+    /// A difference between the clocks from which on there is a warning, in seconds.
+    skew_secs: u64,
+    /// When that was last said, in milliseconds; 0: never.
+    skew_said: AtomicU64,
 }
 
+/// An origin whose clock is wrong is told of so often: it is with every answer.
+const SKEW_EVERY: Duration = Duration::from_secs(60);
+
 impl BackendObserver {
-    pub(super) fn new(events: &Arc<Events>, name: &str, clock: Clock) -> Self {
-        BackendObserver { events: events.clone(), metrics: events.metrics().backend(name), clock }
+    pub(super) fn new(events: &Arc<Events>, name: &str, clock: Clock, skew: Duration) -> Self {
+        let metrics = events.metrics().backend(name);
+        let (skew_secs, skew_said) = (skew.as_secs().max(1), AtomicU64::new(0));
+        BackendObserver { events: events.clone(), metrics, clock, skew_secs, skew_said }
+    }
+
+    fn warn_of_skew(&self, endpoint: &str, skew: i64, now: Moment) {
+        // It may be this host's clock that has been set a moment ago.
+        if let Some(by_millis) = self.clock.follow() {
+            return self.events.clock_was_set(by_millis);
+        }
+        let last = self.skew_said.load(Ordering::Relaxed);
+        let is_due = last == 0 || now.since(Moment::from_unix_millis(last)) >= SKEW_EVERY;
+        let said = now.unix_millis().max(1);
+        // Of several that find it due, one says it.
+        let is_mine =
+            || self.skew_said.compare_exchange(last, said, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_due && is_mine() {
+            self.events.clocks_differ(&self.metrics, &endpoint, skew);
+        }
     }
 }
 
@@ -26,6 +52,15 @@ impl Observer for BackendObserver {
     fn head_arrived(&self, _backend: &str, _endpoint: &str, status: u16, wait: Duration) {
         if let Ok(status) = StatusCode::from_u16(status) {
             self.metrics.answered(status, wait);
+        }
+    }
+
+    fn date_came(&self, _backend: &str, endpoint: &str, said: Moment, arrived: Moment) {
+        let seconds = |date: Moment| i64::try_from(date.unix_secs()).unwrap_or(i64::MAX);
+        let skew = seconds(said).saturating_sub(seconds(self.clock.date(arrived)));
+        self.metrics.clock_skew(skew);
+        if skew.unsigned_abs() >= self.skew_secs {
+            self.warn_of_skew(endpoint, skew, arrived);
         }
     }
 

@@ -128,7 +128,11 @@ impl Operations for Desk {
     }
 
     fn purges(&self, limit: usize) -> Vec<PurgeRecord> {
-        self.parts.pipeline.store.ledger().recent(limit).into_iter().map(purge_record).collect()
+        let dated = |mut record: Record| {
+            record.at = self.clock.date(record.at);
+            purge_record(record)
+        };
+        self.parts.pipeline.store.ledger().recent(limit).into_iter().map(dated).collect()
     }
 
     fn inspect(&self, url: &str) -> Result<Inspection, InspectRefusal> {

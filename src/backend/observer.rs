@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::Moment;
+
 /// Takes the events of all backends. Every method is called on the data path: it must be quick and must
 /// not block. The defaults do nothing.
 ///
@@ -16,6 +18,12 @@ pub trait Observer: Send + Sync {
     /// The attempt's response head came; `wait` is counted from when the request was handed to a connection.
     fn head_arrived(&self, backend: &str, endpoint: &str, status: u16, wait: Duration) {
         let _ = (backend, endpoint, status, wait);
+    }
+
+    /// By what the attempt's response head says (`Date`, and `Age` where another cache had it), it was `said` when
+    /// it came, at `arrived`.
+    fn date_came(&self, backend: &str, endpoint: &str, said: Moment, arrived: Moment) {
+        let _ = (backend, endpoint, said, arrived);
     }
 
     /// The attempt ended, body included; called exactly once for each start. `result` is

@@ -1,8 +1,10 @@
 //! One request's way to an origin: endpoint, connection, exchange, and another try where that is safe.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
+use http::header::DATE;
 use tokio::time::Instant;
 
 use super::error::{Malformed, OriginError};
@@ -18,6 +20,9 @@ use super::settings::BackendSettings;
 use super::tunnel::OriginTunnel;
 use crate::clock::Moment;
 use crate::message::{Body, Length, Tunnel};
+use crate::semantics::dates::DateField;
+use crate::semantics::freshness::{AgeField, age_field};
+use crate::semantics::policy::AgeErrors;
 
 /// Connecting is tried on so many endpoints: none of the request has been sent yet, but time goes by.
 const ENDPOINTS: usize = 3;
@@ -113,12 +118,25 @@ async fn attempt(
         Ok(head) => {
             let (arrived, status) = (Instant::now(), head.status.as_u16());
             pool.observer.head_arrived(&pool.name, &endpoint.label, status, arrived - started);
+            let at = pool.clock.at(arrived.into());
+            if let Some(said) = date_by(&head, at) {
+                pool.observer.date_came(&pool.name, &endpoint.label, said, at);
+            }
             Ok((head, arrived))
         }
         Err(NoHead { broken, silent }) => {
             let error = name(broken, Arc::clone(&endpoint.label), &pool.settings);
             Err(Failure { error, silent })
         }
+    }
+}
+
+/// What date it is by a response that has just come.
+fn date_by(head: &Head, arrived: Moment) -> Option<Moment> {
+    let date = DateField::read(&head.headers, &DATE, arrived).moment()?;
+    match age_field(&head.headers, AgeErrors::Ignore) {
+        AgeField::Secs(age) => Some(date.after(Duration::from_secs(age.into()))),
+        AgeField::Absent | AgeField::Stale => Some(date),
     }
 }
 

@@ -223,6 +223,9 @@ section! {
         pub head_fields: usize = 128 => |number| check::between(*number, 1, 10_000),
         /// How many interim responses (1xx) may come before the final one.
         pub interim_responses: usize = 16,
+        /// When an origin's clock, by the `Date` of its responses, differs so much from this host's, that is
+        /// logged, at most once a minute; `larder_origin_clock_skew_seconds` shows the difference always.
+        pub clock_skew: Duration = seconds(10) => check::some_time,
         /// How long the origin's `100 (Continue)` is waited for before a request body is sent all the same.
         pub continue_timeout: Duration = seconds(1),
         /// The `Host` that the origin is sent: `"pass"` for the client's, `"endpoint"` for the endpoint's

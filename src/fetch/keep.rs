@@ -74,7 +74,8 @@ impl Fetch {
         for name in [&AGE, &CONTENT_LENGTH, &TRANSFER_ENCODING] {
             headers.remove(name);
         }
-        fields::ensure_date(&mut headers, what.facts.response_time);
+        // Where it says none of its own, this is the date when it was received.
+        fields::ensure_date(&mut headers, what.facts.date);
         let settings = &self.store.settings().tags;
         let (mut lines, mut hidden) = (FieldLines::new(), FieldLines::new());
         // Exactly as much as is needed where nothing is hidden: then nothing is copied to be kept.

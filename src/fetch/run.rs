@@ -16,7 +16,7 @@ use super::outcome::{Arrival, Fetched, Incoming, Landing, Unshared};
 use super::pump::{self, Bounds, EndsTape, Pumped, pump};
 use super::tape::Tape;
 use crate::backend::OriginResponse;
-use crate::clock::Moment;
+use crate::clock::{Clock, Moment};
 use crate::message::Length;
 use crate::semantics::fields;
 use crate::semantics::freshness::Exchange;
@@ -37,11 +37,19 @@ struct Voyage {
 pub struct Times {
     pub sent: Moment,
     pub answered: Moment,
+    /// The date that `answered` had by the system's clock.
+    pub date: Moment,
 }
 
 impl Times {
+    /// Those of a request that was sent then, and answered now.
+    pub fn until_now(sent: Moment, clock: &Clock) -> Times {
+        let answered = clock.now();
+        Times { sent, answered, date: clock.date(answered) }
+    }
+
     pub(super) fn exchange(self) -> Exchange {
-        Exchange { request_time: self.sent, response_time: self.answered }
+        Exchange { request_time: self.sent, response_time: self.answered, response_date: self.date }
     }
 }
 
@@ -79,7 +87,7 @@ impl Fetch {
             let birth = self.store.ledger().birth();
             let sent = self.clock.now();
             let answer = errand.backend.send(errand.origin_request()).await;
-            let times = Times { sent, answered: self.clock.now() };
+            let times = Times::until_now(sent, &self.clock);
             let response = match answer {
                 Ok(response) => response,
                 Err(error) => {
@@ -95,7 +103,7 @@ impl Fetch {
             }
             match self.weigh(&errand, response, &birth, times) {
                 Weighed::Confirmed(Freshened { own, shared }) => {
-                    let Times { sent, answered } = times;
+                    let Times { sent, answered, .. } = times;
                     let not_kept = shared.as_ref().err().copied();
                     let landing = match shared {
                         Ok(response) => Landing::Confirmed { response, sent, answered },

@@ -107,7 +107,7 @@ where
         }
         let clock = &self.server.clock;
         let outbound = &mut self.wire.outbound;
-        write_head(outbound, &exchange.method, &response, delimiter, disposition, || clock.now());
+        write_head(outbound, &exchange.method, &response, delimiter, disposition, || clock.date(clock.now()));
         self.unreported.push(Report {
             outcome: response.outcome,
             status: response.status,

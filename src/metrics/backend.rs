@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::catalogue::Declare;
 use super::families::{CLASSES, class_index};
@@ -22,6 +22,7 @@ pub(super) struct BackendFamilies {
     retries: IntCounterVec,
     connections_opened: IntCounterVec,
     connections_reused: IntCounterVec,
+    clock_skew: IntGaugeVec,
 }
 
 impl BackendFamilies {
@@ -58,6 +59,11 @@ impl BackendFamilies {
                 "Requests to an origin that found an idle connection to go by.",
                 &["backend"],
             ),
+            clock_skew: declare.gauges(
+                "larder_origin_clock_skew_seconds",
+                "How far an origin's clock is ahead of this host's, by its last answer's Date; negative: behind.",
+                &["backend"],
+            ),
         }
     }
 
@@ -72,6 +78,7 @@ impl BackendFamilies {
             retries: self.retries.with_label_values(&[name]),
             connections_opened: self.connections_opened.with_label_values(&[name]),
             connections_reused: self.connections_reused.with_label_values(&[name]),
+            clock_skew: self.clock_skew.with_label_values(&[name]),
             name: name.clone(),
         }
     }
@@ -88,6 +95,7 @@ pub struct BackendMetrics {
     retries: IntCounter,
     connections_opened: IntCounter,
     connections_reused: IntCounter,
+    clock_skew: IntGauge,
 }
 
 impl BackendMetrics {
@@ -129,6 +137,11 @@ impl BackendMetrics {
     /// An idle connection was taken for a request.
     pub fn connection_reused(&self) {
         self.connections_reused.inc();
+    }
+
+    /// By its last answer the origin's clock is so many seconds ahead of this host's.
+    pub fn clock_skew(&self, secs: i64) {
+        self.clock_skew.set(secs);
     }
 
     /// Failures by reason, to declare reasons at start or read them.

@@ -124,6 +124,7 @@ pub struct Metrics {
     refetched_responses: IntCounter,
     sweep_passes: IntCounter,
     swept_responses: IntCounter,
+    clock_settings: IntCounter,
     backend_families: BackendFamilies,
     /// Grows with the backends of all configurations so far: operators name them, clients cannot.
     backends: RwLock<HashMap<Arc<str>, Arc<BackendMetrics>>>,
@@ -196,6 +197,10 @@ impl Metrics {
             ),
             swept_responses: declare
                 .counter("larder_swept_responses_total", "Stored responses that the sweeper looked at."),
+            clock_settings: declare.counter(
+                "larder_clock_settings_total",
+                "How often the system's clock was found to have been set since the start.",
+            ),
             backend_families: BackendFamilies::declare(&declare),
             backends: RwLock::default(),
             gauges: Gauges::declare(&declare),
@@ -206,7 +211,7 @@ impl Metrics {
 
     /// A request has ended, whichever way: called once for each, after its last byte.
     pub fn request_finished(&self, finished: &Finished<'_>) {
-        let Finished { outcome, status, body_bytes, duration, ending } = *finished;
+        let Finished { outcome, status, body_bytes, duration, ending, .. } = *finished;
         let Outcome { result, .. } = *outcome;
         self.requests.finished(result, status, body_bytes, duration, ending);
     }
@@ -281,6 +286,11 @@ impl Metrics {
     pub fn swept(&self, passes: u64, responses: u64) {
         self.sweep_passes.inc_by(passes);
         self.swept_responses.inc_by(responses);
+    }
+
+    /// The system's clock was set.
+    pub fn clock_was_set(&self) {
+        self.clock_settings.inc();
     }
 
     /// The metrics of one backend: to be resolved once, when the backend is made, and kept.

@@ -88,6 +88,27 @@ impl Events {
         }
     }
 
+    /// Somebody, or a time server, set the system's clock forward (or back: negative).
+    pub fn clock_was_set(&self, by_millis: i64) {
+        self.metrics.clock_was_set();
+        let by_seconds = by_millis as f64 / 1000.0;
+        tracing::warn!(
+            by_seconds,
+            "the system's clock was set: dates follow it, ages of what is stored do not"
+        );
+    }
+
+    /// An origin's clock and this host's differ by more than they may.
+    pub fn clocks_differ(&self, backend: &BackendMetrics, endpoint: &dyn Display, skew_seconds: i64) {
+        let backend = &**backend.name();
+        tracing::warn!(
+            backend,
+            %endpoint,
+            skew_seconds,
+            "an origin's Date and this host's clock differ: lifetimes are judged wrongly by as much"
+        );
+    }
+
     /// An invalidation was accepted into the ledger.
     pub fn purged(&self, kind: PurgeKind, mode: PurgeMode, sequence: u64) {
         self.metrics.purged(kind, mode);

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::clock::Moment;
 use crate::message::Outcome;
 
 pub use access::{AccessLog, AccessLogDestination, AccessLogFormat, AccessLogSettings};
@@ -34,6 +35,8 @@ pub use sharded::Sharded;
 #[derive(Clone, Copy, Debug)]
 pub struct Finished<'a> {
     pub outcome: &'a Outcome,
+    /// The date of [`Outcome::received`] by the system's clock.
+    pub received: Moment,
     pub status: StatusCode,
     /// Bytes of the response's body handed to the kernel, without head and chunk framing.
     pub body_bytes: u64,

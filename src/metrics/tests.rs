@@ -29,6 +29,7 @@ pub(super) fn outcome(result: CacheResult) -> Outcome {
 pub(super) fn finished(outcome: &Outcome) -> Finished<'_> {
     Finished {
         outcome,
+        received: outcome.received,
         status: StatusCode::OK,
         body_bytes: 10,
         duration: Duration::from_micros(80),

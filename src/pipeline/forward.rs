@@ -205,7 +205,7 @@ impl Pipeline {
             Err(error) => return self.deliver_failure(&journey, &error, reason, false),
             Ok(response) => response,
         };
-        let times = Times { sent, answered: self.clock.now() };
+        let times = Times::until_now(sent, &self.clock);
         journey.note_wait(times.answered.since(sent));
         if response.upgraded.is_some() {
             return self.deliver_tunnel(&journey, response);

@@ -10,7 +10,7 @@ use crate::clock::Moment;
 pub struct Facts {
     /// When the response's head was received (RFC 9111 §4.2.3), or when it was last validated.
     pub response_time: Moment,
-    /// Its `Date`, or else `response_time`: which of two responses is the more recent (§4).
+    /// Its `Date`, or else the date when it was received: which of two responses is the more recent (§4).
     pub date: Moment,
     /// Its `Last-Modified`, where that is a valid date ([`Bit::LastModified`] says whether).
     pub last_modified: Moment,

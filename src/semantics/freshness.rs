@@ -21,6 +21,9 @@ pub struct Exchange {
     pub request_time: Moment,
     /// When the response's head was received.
     pub response_time: Moment,
+    /// The date that the system's clock said then: what the dates of the response are compared with. It differs
+    /// from `response_time` once that clock was set; spans are reckoned from the latter.
+    pub response_date: Moment,
 }
 
 /// A freshness lifetime and where it comes from.
@@ -62,7 +65,7 @@ pub fn lifetime(
         let source = if targeted { LifetimeSource::Targeted } else { LifetimeSource::MaxAge };
         return Lifetime::of(secs, source);
     }
-    let received = exchange.response_time;
+    let received = exchange.response_date;
     // RFC 9213 §2.2: a targeted field in force makes Expires count for nothing.
     if !targeted {
         match DateField::read(headers, &header::EXPIRES, received) {
@@ -95,7 +98,7 @@ fn heuristic(headers: &Fields, governing: &Governing, exchange: Exchange, policy
     if governing.source == super::targeted::Source::None && says_pragma_no_cache(headers) {
         return none;
     }
-    let received = exchange.response_time;
+    let received = exchange.response_date;
     let Some(modified) = DateField::read(headers, &header::LAST_MODIFIED, received).moment() else {
         return none;
     };
@@ -151,9 +154,9 @@ pub fn corrected_initial_age_millis(headers: &Fields, exchange: Exchange, errors
         AgeField::Stale => u64::from(DELTA_MAX),
     };
     // apparent_age = max(0, response_time - date_value), in the whole seconds that Date tells.
-    let apparent_age = DateField::read(headers, &header::DATE, exchange.response_time)
+    let apparent_age = DateField::read(headers, &header::DATE, exchange.response_date)
         .moment()
-        .map_or(0, |date| exchange.response_time.since(date).as_secs());
+        .map_or(0, |date| exchange.response_date.since(date).as_secs());
     // corrected_age_value = age_value + response_delay
     let response_delay = exchange.response_time.since(exchange.request_time).as_millis() as u64;
     let corrected_age_value = age_value * 1000 + response_delay;

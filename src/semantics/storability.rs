@@ -373,7 +373,7 @@ pub fn facts(
     policy: &Policy,
 ) -> Facts {
     let directives = &governing.directives;
-    let received = exchange.response_time;
+    let received = exchange.response_date;
     let date = DateField::read(headers, &header::DATE, received).moment();
     let validators = Validators::read(headers, received);
     let mut bits = Bits::default();
@@ -388,7 +388,7 @@ pub fn facts(
     bits.set(Bit::LastModified, validators.last_modified.is_some());
     bits.set(Bit::Date, date.is_some());
     Facts {
-        response_time: received,
+        response_time: exchange.response_time,
         date: date.unwrap_or(received),
         last_modified: validators.last_modified.unwrap_or_default(),
         corrected_initial_age_millis: freshness::corrected_initial_age_millis(

@@ -220,7 +220,7 @@ pub fn freshen(
     omitted.extend_from_slice(governing.directives.private.fields());
     // Date and Age are of the 304 alone: the stored ones are from another time.
     if !not_modified.contains_key(header::DATE) {
-        merged.insert(header::DATE, dates::format(exchange.response_time));
+        merged.insert(header::DATE, dates::format(exchange.response_date));
     }
     let mut aged = merged.clone();
     aged.remove(header::AGE);

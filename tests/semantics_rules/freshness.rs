@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use http::{Method, StatusCode};
+use larder::clock::Moment;
 use larder::semantics::facts::LifetimeSource;
 use larder::semantics::freshness::{AgeField, Exchange, age_field, corrected_initial_age_millis};
 use larder::semantics::policy::AgeErrors;
-use larder::semantics::{NotStored, Policy};
+use larder::semantics::storability::{self, StoreRequest};
+use larder::semantics::{NotStored, Policy, RequestFacts, Storability};
 use proptest::prelude::*;
 
 use crate::support::{START, at, fields_of, instant, judge, stored};
@@ -162,9 +165,52 @@ fn an_unusable_age_makes_stale_where_the_operator_wants_that() {
     assert!(!facts.is_fresh(START));
 }
 
+/// A system clock that is an hour off, or was when Larder started: dates are compared with what it says, and how
+/// much time goes by has nothing to do with it.
+#[test]
+fn dates_are_compared_with_the_clock_and_ages_go_by_the_time_that_passed() {
+    let policy = Policy::default();
+    let judged = |response: &[(&str, &str)], off_by_secs: i64| {
+        let date = Moment::from_unix_secs(START.unix_secs().saturating_add_signed(off_by_secs));
+        let exchange = Exchange { request_time: START, response_time: START, response_date: date };
+        let headers = fields_of(&[]);
+        let facts = RequestFacts::read(&Method::GET, &headers);
+        let request = StoreRequest { facts: &facts, headers: &headers, uri: "http://a/" };
+        let mut fields = vec![("etag", "\"a\"")];
+        fields.extend_from_slice(response);
+        match storability::judge(&request, StatusCode::OK, &fields_of(&fields), exchange, &policy) {
+            Storability::Store(terms) => terms.facts,
+            Storability::NotStored(reason) => panic!("{response:?}: {reason}"),
+        }
+    };
+    let hour = ("cache-control", "max-age=3600");
+    for (response, off_by_secs, age_secs, lifetime_secs) in [
+        (&[hour, ("date", "@0")][..], 0, 0, 3600),
+        (&[hour, ("date", "@0")], 3600, 3600, 3600),
+        (&[hour, ("date", "@0")], -3600, 0, 3600),
+        // What the origin says of its own clock is all that counts, where it says it.
+        (&[("date", "@0"), ("expires", "@60")], 3600, 3600, 60),
+        (&[("date", "@3600"), ("expires", "@3660")], 3600, 0, 60),
+        (&[("date", "@-3600"), ("expires", "@-3540")], -3600, 0, 60),
+        // And where it does not, the clock.
+        (&[("expires", "@60")], 0, 0, 60),
+        (&[("expires", "@60")], 3600, 0, 0),
+        (&[("expires", "@60")], -3600, 0, 3660),
+        (&[("expires", "@3660")], 3600, 0, 60),
+        (&[("last-modified", "@-1000")], 3600, 0, 460),
+    ] {
+        let facts = judged(response, off_by_secs);
+        assert_eq!(facts.freshness_lifetime_secs, lifetime_secs, "{response:?} {off_by_secs}");
+        assert_eq!(facts.age_secs(START), age_secs, "{response:?} {off_by_secs}");
+        assert_eq!(facts.age_secs(at(100)), age_secs + 100, "{response:?} {off_by_secs}");
+    }
+    assert_eq!(judged(&[hour], 3600).date, at(3600), "undated: the date when it came");
+    assert_eq!(judged(&[hour], 3600).response_time, START);
+}
+
 #[test]
 fn the_initial_age_is_the_more_conservative_of_both_ways() {
-    let slow = Exchange { request_time: START, response_time: at(5) };
+    let slow = Exchange { request_time: START, response_time: at(5), response_date: at(5) };
     for (fields, exchange, want_secs) in [
         (&[][..], instant(START), 0),
         (&[("age", "30")], instant(START), 30),

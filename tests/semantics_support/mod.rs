@@ -60,7 +60,7 @@ pub fn at(secs: u64) -> Moment {
 
 /// An exchange that took no time.
 pub fn instant(when: Moment) -> Exchange {
-    Exchange { request_time: when, response_time: when }
+    Exchange { request_time: when, response_time: when, response_date: when }
 }
 
 /// Judges storability of a response to a GET of `http://a/`, received at [`START`].

@@ -158,7 +158,8 @@ async fn article(State(site): Here, request: HeaderMap) -> Response<Body> {
 /// Changes with every look at it; kept for 2 s, and served stale for 30 more while it is fetched anew.
 async fn news(State(site): Here, request: HeaderMap) -> Response<Body> {
     let serial = site.next();
-    let body = json!({ "serial": serial, "written_unix_millis": site.clock.now().unix_millis() });
+    let body =
+        json!({ "serial": serial, "written_unix_millis": site.clock.date(site.clock.now()).unix_millis() });
     let page = Page::new(JSON, "public, max-age=2, stale-while-revalidate=30", body.to_string())
         .with(TAGS, "demo news");
     site.give(&request, page.version(&format!("news-{serial}"))).await
@@ -254,7 +255,7 @@ async fn fragile(State(site): Here, request: HeaderMap) -> Response<Body> {
         return Page::new(TEXT, "no-store", "The origin is broken.\n")
             .answer(StatusCode::SERVICE_UNAVAILABLE);
     }
-    let made = site.clock.now().unix_millis();
+    let made = site.clock.date(site.clock.now()).unix_millis();
     let body = json!({ "made_unix_millis": made, "state": "in good order" });
     site.give(&request, Page::new(JSON, "public, max-age=1, stale-if-error=600", body.to_string())).await
 }

@@ -24,7 +24,7 @@ pub(super) fn json(buffer: &mut Vec<u8>, finished: &Finished<'_>) {
     // The names, the numbers and the short words; what is longer than that grows the buffer once more.
     buffer.reserve(384 + outcome.target.len());
     put(buffer, r#"{"time":""#);
-    buffer.extend_from_slice(&Timestamp::new(outcome.received).0);
+    buffer.extend_from_slice(&Timestamp::new(finished.received).0);
     put(buffer, r#"","id":""#);
     id(buffer, outcome.request_id);
     put(buffer, r#"","peer":""#);
@@ -69,7 +69,7 @@ pub(super) fn json(buffer: &mut Vec<u8>, finished: &Finished<'_>) {
 /// `time cache status method host target bytes duration peer id`, and then `name=value` where there is one.
 pub(super) fn text(buffer: &mut Vec<u8>, finished: &Finished<'_>) {
     let outcome = finished.outcome;
-    buffer.extend_from_slice(&Timestamp::new(outcome.received).0);
+    buffer.extend_from_slice(&Timestamp::new(finished.received).0);
     add(buffer, format_args!(" {:<11} {} ", outcome.result.as_str(), finished.status.as_u16()));
     plain(buffer, outcome.method.as_str().as_bytes());
     buffer.push(b' ');
