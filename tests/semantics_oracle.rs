@@ -14,7 +14,7 @@ use http_cache_semantics::{CacheOptions, CachePolicy};
 use larder::clock::Moment;
 use larder::semantics::policy::{ClientDirectives, Cookies, Policy};
 use larder::semantics::storability::{self, StoreRequest};
-use larder::semantics::variant::Match;
+use larder::semantics::variant::{Match, NormalFields};
 use larder::semantics::{Facts, RequestFacts, Reuse, Storability, reuse};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -66,7 +66,7 @@ fn ours(exchange: &Exchange, now: Moment) -> (Ours, Option<Facts>) {
         Storability::NotStored(_) => return (Ours::NotStored, None),
     };
     let second = fields_of(&exchange.second);
-    if terms.selecting.matches(&second).is_none() {
+    if terms.selecting.matches(&mut NormalFields::of(&second), true).is_none() {
         return (Ours::NotMatching, Some(terms.facts));
     }
     let again = RequestFacts::read(&Method::from_bytes(exchange.again.as_bytes()).unwrap(), &second);

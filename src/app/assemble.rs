@@ -160,6 +160,7 @@ fn policy(settings: &Settings, route: &Route) -> semantics::Policy {
             config::Contradicting304::Refetch => rules::Contradicting304::Refetch,
             config::Contradicting304::KeepStored => rules::Contradicting304::KeepStored,
         },
+        select_by_preference: cache.select_by_preference,
         max_vary_fields: cache.max_vary_fields,
         max_variants: cache.max_variants,
         ranges: semantics::range::Limits {

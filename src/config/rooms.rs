@@ -83,8 +83,13 @@ section! {
         /// For how many paths it is remembered which queries answer for others (`No-Vary-Search`); 32 queries
         /// each. 0 turns that off.
         pub equivalent_paths: usize = 10_000,
-        /// How many responses one URL may have side by side (`Vary`); past that the oldest goes.
+        /// How many responses one URL may have side by side (`Vary`); past that the one goes
+        /// that was asked for least.
         pub max_variants: usize = 64 => check::at_least_one,
+        /// Whether a response that varies by `Accept-Language` or `Accept-Encoding` also answers requests in
+        /// which that field differs, where they prefer the language or coding that it is in to all else. More
+        /// hits, and right only where the origin chooses by weight; RFC 9111 §4.1 wants the fields to match.
+        pub select_by_preference: bool = false,
         /// How many request fields one `Vary` may name; a response that names more is not stored.
         pub max_vary_fields: usize = 16 => check::at_least_one,
         /// The response fields that carry tags to purge by. Each of these is read as its inventors write

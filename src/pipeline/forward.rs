@@ -17,6 +17,7 @@ use crate::fetch::flight::FlightKey;
 use crate::fetch::{Errand, Fetched, Purpose, Sharing, Times};
 use crate::message::{Body, InterimSender, Length, Response};
 use crate::semantics::facts::Bit;
+use crate::semantics::negotiation;
 use crate::semantics::request::CacheMethod;
 use crate::semantics::reuse::Ask;
 use crate::semantics::status::Forward;
@@ -62,6 +63,7 @@ impl Pipeline {
         if journey.is_head() {
             fields.remove(RANGE);
         }
+        negotiation::send_normal_forms(&mut fields);
         // What is stored as the answer to GET must not be the answer to something else.
         for name in &METHOD_OVERRIDES {
             fields.remove(name);
@@ -121,12 +123,12 @@ impl Pipeline {
         let fields = journey.selected_by(&self.identity, known);
         let by_scheme = self.identity.trust.is_any().then_some(("x-forwarded-proto", None));
         let names = known.into_iter().flat_map(|selecting| selecting.entries()).chain(by_scheme);
+        let mut normal = negotiation::Buffer::new();
         for (name, _) in names {
-            for value in fields.get_all(name) {
-                hasher.write(value.as_bytes());
-                hasher.write_u8(0);
-            }
-            hasher.write_u8(1);
+            normal.clear();
+            let is_there = negotiation::write_normal_form(fields, name, &mut normal);
+            hasher.write(&normal);
+            hasher.write(&[0, u8::from(is_there)]);
         }
         // A validation asks for the whole, whatever the client wants of it.
         let asks_for_part = with_range && !matches!(found, Found::Ask { .. });
@@ -244,6 +246,10 @@ impl Pipeline {
 
     fn passed_request(&self, journey: &mut Journey, upgrade: bool) -> OriginRequest {
         let mut headers = self.identity.fields_for_origin(&journey.admitted);
+        // What comes back may be kept, under what the origin was told.
+        if journey.facts.method == CacheMethod::Post && !journey.plan.passes {
+            negotiation::send_normal_forms(&mut headers);
+        }
         if upgrade && let Some(protocols) = journey.headers().get(UPGRADE) {
             headers.insert(UPGRADE, protocols);
         }

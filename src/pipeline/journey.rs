@@ -22,7 +22,7 @@ use crate::semantics::RequestFacts;
 use crate::semantics::facts::Facts;
 use crate::semantics::reuse::{self, Reuse, Unusable};
 use crate::semantics::status::CacheStatus;
-use crate::semantics::variant::Selecting;
+use crate::semantics::variant::{NormalFields, Selecting};
 use crate::store::ledger::Sequence;
 use crate::store::{Key, Place, Sight, StoredResponse};
 
@@ -285,7 +285,8 @@ impl Journey {
     /// Whether what another request fetched may answer this one: it is selected by `Vary`, and may be used
     /// without asking the origin again (RFC 9111 §4, on collapsed requests).
     pub fn accepts_shared(&self, identity: &Identity, facts: &Facts, selecting: &Selecting) -> Shared {
-        if selecting.matches(self.selected_by(identity, [selecting])).is_none() {
+        let mut fields = NormalFields::of(self.selected_by(identity, [selecting]));
+        if selecting.matches(&mut fields, self.plan.policy.select_by_preference).is_none() {
             return Shared::OtherVariant;
         }
         // Its head may have come long before this request.

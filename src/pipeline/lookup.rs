@@ -6,13 +6,12 @@ use smallvec::SmallVec;
 
 use super::{Journey, Pipeline};
 use crate::clock::Moment;
-use crate::message::Fields;
 use crate::semantics::Facts;
 use crate::semantics::range::{self, Selection};
 use crate::semantics::request::CacheMethod;
 use crate::semantics::reuse::{self, Ask, Reuse};
 use crate::semantics::staleness::{self, Failure, Staleness};
-use crate::semantics::variant::{self, Candidate};
+use crate::semantics::variant::{self, Candidate, NormalFields};
 use crate::store::ledger::Verdict;
 use crate::store::{Candidates, Reviewed, StoredResponse};
 
@@ -107,11 +106,13 @@ impl Pipeline {
     /// What may be done with `candidates`; one that is usable is taken out of them.
     fn find(&self, journey: &Journey, candidates: &mut Candidates) -> Found {
         let selecting = candidates.iter().map(|reviewed| reviewed.response.selecting());
-        let fields = journey.selected_by(&self.identity, selecting);
+        let mut fields = NormalFields::of(journey.selected_by(&self.identity, selecting));
+        let by_preference = journey.plan.policy.select_by_preference;
         let usable_for = |reviewed: &Reviewed| holds_what_is_asked(&reviewed.response, journey);
         let fitting = candidates.iter().enumerate().filter(|(_, reviewed)| usable_for(reviewed));
         let chosen = variant::choose(
-            fields,
+            &mut fields,
+            by_preference,
             fitting.clone().map(|(_, reviewed)| Candidate {
                 selecting: reviewed.response.selecting(),
                 date: reviewed.response.facts().date,
@@ -119,7 +120,9 @@ impl Pipeline {
             }),
         );
         let chosen = chosen.and_then(|(place, _)| fitting.clone().nth(place)).map(|(index, _)| index);
-        let Some(chosen) = chosen else { return nothing_chosen(journey, fields, candidates) };
+        let Some(chosen) = chosen else {
+            return nothing_chosen(journey, &mut fields, candidates);
+        };
         let facts = facts_of(&candidates[chosen]);
         let mut usable = |age_secs, ttl_secs, by| {
             let response = candidates.swap_remove(chosen).response;
@@ -159,8 +162,10 @@ impl Pipeline {
 }
 
 /// No stored response fits: a part may be completed.
-fn nothing_chosen(journey: &Journey, fields: &Fields, candidates: &Candidates) -> Found {
-    let selected = |reviewed: &&Reviewed| reviewed.response.selecting().matches(fields).is_some();
+fn nothing_chosen(journey: &Journey, fields: &mut NormalFields<'_>, candidates: &Candidates) -> Found {
+    let by_preference = journey.plan.policy.select_by_preference;
+    let selected =
+        |reviewed: &&Reviewed| reviewed.response.selecting().matches(fields, by_preference).is_some();
     match candidates.iter().find(selected) {
         Some(part) if may_complete(part, journey) => Found::Incomplete(part.response.clone()),
         Some(_) => Found::NotHere,

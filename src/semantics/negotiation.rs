@@ -1,5 +1,12 @@
-//! Brings the request fields that select a representation into one normal form (RFC 9111 §4.1), and ranks
-//! what `Accept-Encoding` and `Accept-Language` prefer (RFC 9110 §12.5).
+//! Brings the request fields that select a representation into one normal form (RFC 9111 §4.1), and says what
+//! `Accept-Encoding` and `Accept-Language` prefer above all (RFC 9110 §12.5).
+//!
+//! Of those two the origin is sent the normal form itself ([`send_normal_forms`]). So whatever shares a stored
+//! response is one and the same request by the time an origin reads it, and no origin, however naively it reads
+//! (`"gzip" in header`, the first language that it knows), can have meant something else for one of the two.
+//!
+//! The work is linear in the bytes of the field, and what it can come to is bounded: by the codings that are
+//! known, and by [`LANGUAGES_MAX`].
 
 use smallvec::SmallVec;
 
@@ -12,22 +19,34 @@ pub type Buffer = SmallVec<[u8; 128]>;
 const ACCEPT_ENCODING: &str = "accept-encoding";
 const ACCEPT_LANGUAGE: &str = "accept-language";
 
-/// A coding or language with its weight in thousandths (§12.4.2).
+/// The codings that clients and origins use, in the order in which browsers name them, so that what a browser
+/// sends is in normal form already. Others are neither asked of the origin nor part of a key: there is no end of
+/// names that can be made up.
+const CODINGS: [&[u8]; 4] = [b"gzip", b"deflate", b"br", b"zstd"];
+
+/// So many languages of a request count, the first ones. Nobody speaks more.
+pub const LANGUAGES_MAX: usize = 32;
+
+/// A language range with its weight in thousandths (§12.4.2).
 type Weighted = (SmallVec<[u8; 16]>, u16);
 
-/// Appends the normal form of the field `name` (lower-case) of a request; answers `false`, appending nothing, where the
-/// field is absent. Two requests whose normal forms are the same match in this field.
+/// Appends the normal form of the field `name` (lower-case) of a request; answers `false`, appending nothing,
+/// where the field is absent or says nothing. Two requests whose normal forms are the same match in this field.
 ///
 /// Field lines are combined, and white space around commas goes. `Accept-Encoding` and `Accept-Language` are
-/// taken by their meaning: case, order and spelling of weights do not count.
+/// taken by their meaning.
 pub fn write_normal_form(headers: &Fields, name: &str, into: &mut Buffer) -> bool {
     let mut lines = headers.get_all(name).peekable();
     if lines.peek().is_none() {
         return false;
     }
-    if is_weighted(name) {
-        write_weighted(&preferences(headers, name), into);
-        return true;
+    match name {
+        ACCEPT_ENCODING => {
+            Codings::read(headers).write(into);
+            return true;
+        }
+        ACCEPT_LANGUAGE => return write_languages(&languages(headers), into),
+        _ => {}
     }
     // HTTP/2 may have split Cookie into lines, which are joined with "; " (RFC 9113 §8.2.3).
     let cookie = name == "cookie";
@@ -44,84 +63,187 @@ pub fn write_normal_form(headers: &Fields, name: &str, into: &mut Buffer) -> boo
     true
 }
 
-/// Whether the field is a list of weighted tokens whose order and case mean nothing.
-pub fn is_weighted(name: &str) -> bool {
-    name == ACCEPT_ENCODING || name == ACCEPT_LANGUAGE
-}
-
-/// The one coding or language that `name` of a request prefers to all others and that it names itself:
-/// lower-case. For `Accept-Encoding` that names no coding it is `identity`. Whoever negotiates by weights
-/// must choose it if it has it.
-pub fn preferred(headers: &Fields, name: &str) -> Option<SmallVec<[u8; 16]>> {
-    headers.get(name)?;
-    let list = preferences(headers, name);
-    let best = list.iter().map(|(_, weight)| *weight).max();
-    let Some(best) = best.filter(|&weight| weight > 0) else {
-        // §12.5.3: "If the representation has no content coding, then it is acceptable by default".
-        let barred = list.iter().any(|(token, _)| matches!(&token[..], b"identity" | b"*"));
-        let identity = name == ACCEPT_ENCODING && !barred;
-        return identity.then(|| SmallVec::from_slice(b"identity"));
-    };
-    let mut tops = list.iter().filter(|(_, weight)| *weight == best);
-    match (tops.next(), tops.next()) {
-        (Some((token, _)), None) if token[..] != *b"*" => Some(token.clone()),
-        _ => None,
-    }
-}
-
-/// Reads the weighted members of `name`, in lower case, sorted by token. Of a token that is there twice the
-/// first counts. A weight that cannot be read counts as zero.
-fn preferences(headers: &Fields, name: &str) -> SmallVec<[Weighted; 8]> {
-    let mut list: SmallVec<[Weighted; 8]> = SmallVec::new();
-    for line in headers.get_all(name) {
-        for member in lists::members(line.as_bytes()) {
-            let mut parts = member.split(|&b| b == b';');
-            let token = lists::trim(parts.next().unwrap_or_default());
-            let weight = parts.find_map(|part| {
-                let part = lists::trim(part);
-                let value = part.strip_prefix(b"q=").or_else(|| part.strip_prefix(b"Q="))?;
-                Some(thousandths(value).unwrap_or(0))
-            });
-            let mut token: SmallVec<[u8; 16]> = SmallVec::from_slice(token);
-            token.make_ascii_lowercase();
-            // §8.4.1: "A recipient SHOULD consider "x-gzip" to be equivalent to "gzip"", likewise x-compress.
-            if name == ACCEPT_ENCODING && (token[..] == *b"x-gzip" || token[..] == *b"x-compress") {
-                token.drain(..2);
-            }
-            if !list.iter().any(|(other, _)| *other == token) {
-                list.push((token, weight.unwrap_or(1000)));
-            }
+/// Puts `Accept-Encoding` and `Accept-Language` of a request for an origin into normal form.
+pub fn send_normal_forms(fields: &mut Fields) {
+    for name in [ACCEPT_ENCODING, ACCEPT_LANGUAGE] {
+        let mut lines = fields.get_all(name);
+        let Some(first) = lines.next() else { continue };
+        let mut normal = Buffer::new();
+        let says_something = write_normal_form(fields, name, &mut normal);
+        if says_something && lines.next().is_none() && first.as_bytes() == &normal[..] {
+            continue;
+        }
+        // A normal form is made of tokens, weights and commas: it is always valid.
+        if !says_something || fields.insert_parts(name, &[&normal]).is_err() {
+            fields.remove(name);
         }
     }
-    if name == ACCEPT_ENCODING {
-        drop_what_goes_without_saying(&mut list);
+}
+
+/// Whether the request prefers `content` (lower-case), the language or coding of a response, to all else that it
+/// names in the field `name`. An origin that has such a response and negotiates by weight would choose it.
+pub fn prefers(headers: &Fields, name: &str, content: &[u8]) -> bool {
+    if headers.get(name).is_none() {
+        return false;
     }
-    list.sort_unstable();
+    if name == ACCEPT_ENCODING {
+        let codings = Codings::read(headers);
+        return codings.only() == Some(content);
+    }
+    let list = languages(headers);
+    match &list[..] {
+        [(tag, weight), rest @ ..] => {
+            let is_alone = rest.first().is_none_or(|(_, next)| next < weight);
+            is_alone && *weight > 0 && tag[..] != *b"*" && tag.eq_ignore_ascii_case(content)
+        }
+        [] => false,
+    }
+}
+
+/// What `Accept-Encoding` says of the codings that are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Codings {
+    /// For each of [`CODINGS`], whether it may be used, and is not less welcome than none at all.
+    accepted: [bool; CODINGS.len()],
+    /// Whether the representation may come without any.
+    identity: bool,
+    /// Whether any other will do.
+    any: bool,
+}
+
+impl Codings {
+    /// Reads all lines. Of a coding that is named twice the first counts; one whose weight cannot be read is not
+    /// accepted.
+    fn read(headers: &Fields) -> Codings {
+        let (mut named, mut identity, mut any) = ([None; CODINGS.len()], None, None);
+        for line in headers.get_all(ACCEPT_ENCODING) {
+            for member in lists::members(line.as_bytes()) {
+                let (token, weight) = token_and_weight(member);
+                // §8.4.1.3: "A recipient SHOULD consider "x-gzip" to be equivalent to "gzip"."
+                let token = if token.eq_ignore_ascii_case(b"x-gzip") { b"gzip" } else { token };
+                let place = match CODINGS.iter().position(|coding| token.eq_ignore_ascii_case(coding)) {
+                    Some(known) => &mut named[known],
+                    None if token.eq_ignore_ascii_case(b"identity") => &mut identity,
+                    None if token == b"*" => &mut any,
+                    None => continue,
+                };
+                place.get_or_insert(weight.unwrap_or(0));
+            }
+        }
+        // §12.5.3: without a coding a representation is acceptable unless `identity;q=0` or `*;q=0` excludes it.
+        // What is named with less weight than that is asked for by nobody.
+        let least = identity.unwrap_or(0).max(1);
+        Codings {
+            accepted: named.map(|weight: Option<u16>| weight.is_some_and(|weight| weight >= least)),
+            identity: identity.or(any.filter(|&weight| weight == 0)) != Some(0),
+            any: any.is_some_and(|weight| weight > 0),
+        }
+    }
+
+    /// By what it accepts, without weights: whichever is chosen is welcome. 32 different ones at the most.
+    fn write(self, into: &mut Buffer) {
+        let mut accepted =
+            CODINGS.iter().zip(self.accepted).filter(|(_, yes)| *yes).map(|(coding, _)| coding);
+        match accepted.next() {
+            Some(first) => {
+                into.extend_from_slice(first);
+                accepted.for_each(|coding| {
+                    into.extend_from_slice(b", ");
+                    into.extend_from_slice(coding);
+                });
+            }
+            None if self.identity => return into.extend_from_slice(b"identity"),
+            None if self.any => into.push(b'*'),
+            None => return into.extend_from_slice(b"identity;q=0"),
+        }
+        if !self.identity {
+            into.extend_from_slice(b", identity;q=0");
+        }
+    }
+
+    /// The one coding that it accepts, where there is just one; `identity` where there is none.
+    fn only(self) -> Option<&'static [u8]> {
+        let mut accepted = CODINGS.iter().zip(self.accepted).filter(|(_, yes)| *yes);
+        match (accepted.next(), accepted.next()) {
+            (None, _) => self.identity.then_some(b"identity"),
+            (Some((coding, _)), None) => Some(coding),
+            (Some(_), Some(_)) => None,
+        }
+    }
+}
+
+/// The languages of a request, the most welcome first, those of one weight by their names; of one that is named
+/// twice the first counts, and one whose weight cannot be read does not.
+fn languages(headers: &Fields) -> SmallVec<[Weighted; 8]> {
+    let mut list: SmallVec<[Weighted; 8]> = SmallVec::new();
+    let members = headers.get_all(ACCEPT_LANGUAGE).flat_map(|line| lists::members(line.as_bytes()));
+    for member in members {
+        let (token, weight) = token_and_weight(member);
+        let Some(weight) = weight.filter(|_| lists::is_token(token)) else { continue };
+        let mut tag: SmallVec<[u8; 16]> = SmallVec::from_slice(token);
+        write_in_usual_case(&mut tag);
+        if list.iter().any(|(other, _)| *other == tag) {
+            continue;
+        }
+        list.push((tag, weight));
+        if list.len() == LANGUAGES_MAX {
+            break;
+        }
+    }
+    list.sort_unstable_by(|(one, one_weight), (two, two_weight)| {
+        two_weight.cmp(one_weight).then(one.cmp(two))
+    });
     list
 }
 
-/// Without `*`, a coding with weight zero is as acceptable as one that is not listed: not at all. `identity`
-/// alone is what an empty list means.
-fn drop_what_goes_without_saying(list: &mut SmallVec<[Weighted; 8]>) {
-    if list.iter().any(|(token, _)| token[..] == *b"*") {
-        return;
-    }
-    list.retain(|(token, weight)| *weight > 0 || token[..] == *b"identity");
-    if list.len() == 1 && list[0].0[..] == *b"identity" && list[0].1 > 0 {
-        list.clear();
-    }
-}
-
-fn write_weighted(list: &[Weighted], into: &mut Buffer) {
-    for (index, (token, weight)) in list.iter().enumerate() {
+fn write_languages(list: &[Weighted], into: &mut Buffer) -> bool {
+    for (index, (tag, weight)) in list.iter().enumerate() {
         if index > 0 {
             into.push(b',');
         }
-        into.extend_from_slice(token);
-        if *weight != 1000 {
-            into.extend_from_slice(b";q=0.");
-            into.extend([weight / 100, weight / 10 % 10, weight % 10].map(|digit| b'0' + digit as u8));
+        into.extend_from_slice(tag);
+        write_weight(*weight, into);
+    }
+    !list.is_empty()
+}
+
+/// RFC 5646 §2.1.1: lower case, but for subtags of two letters, which are regions, and of four, which are scripts,
+/// where they stand neither first nor behind a single letter. So browsers write them.
+fn write_in_usual_case(tag: &mut [u8]) {
+    let mut after_singleton = true;
+    for subtag in tag.split_mut(|b| matches!(b, b'-' | b'_')) {
+        subtag.make_ascii_lowercase();
+        match subtag {
+            [_, _] if !after_singleton => subtag.make_ascii_uppercase(),
+            [first, _, _, _] if !after_singleton => first.make_ascii_uppercase(),
+            _ => {}
         }
+        after_singleton = subtag.len() == 1;
+    }
+}
+
+/// A member's token, and its weight in thousandths; `None` where there is one that cannot be read.
+fn token_and_weight(member: &[u8]) -> (&[u8], Option<u16>) {
+    let mut parts = member.split(|&b| b == b';');
+    let token = lists::trim(parts.next().unwrap_or_default());
+    let written = parts.find_map(|part| {
+        let part = lists::trim(part);
+        part.strip_prefix(b"q=").or_else(|| part.strip_prefix(b"Q="))
+    });
+    (token, written.map_or(Some(1000), thousandths))
+}
+
+/// A weight as short as it can be written: nothing for 1.
+fn write_weight(thousandths: u16, into: &mut Buffer) {
+    if thousandths == 1000 {
+        return;
+    }
+    into.extend_from_slice(b";q=0");
+    if thousandths > 0 {
+        let digits = [thousandths / 100, thousandths / 10 % 10, thousandths % 10].map(|d| b'0' + d as u8);
+        let end = digits.iter().rposition(|&digit| digit != b'0').map_or(0, |last| last + 1);
+        into.push(b'.');
+        into.extend_from_slice(&digits[..end]);
     }
 }
 
@@ -161,6 +283,7 @@ fn write_without_space_around_commas(line: &[u8], into: &mut Buffer) {
 mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue, header};
+    use proptest::prelude::*;
 
     fn request(name: &HeaderName, lines: &[&str]) -> Fields {
         let mut headers = Fields::new();
@@ -177,36 +300,79 @@ mod tests {
     }
 
     #[test]
-    fn weighted_lists_with_the_same_meaning_have_the_same_normal_form() {
-        let same: &[&[&[&str]]] = &[
-            &[&["en, de"], &["de, en"], &["eN, De"], &[" en ,   de"], &["en", "de"], &["en;q=1.0,de;q=1"]],
-            &[&["fr;q=0.5, de"], &["de;q=1.000,fr;q=.5"], &["de, FR ; q=0.50"]],
-        ];
-        for group in same {
-            for lines in *group {
-                if lines.iter().any(|line| line.contains("q=.5")) {
-                    continue;
-                }
-                assert_eq!(
-                    normal(&header::ACCEPT_LANGUAGE, lines),
-                    normal(&header::ACCEPT_LANGUAGE, group[0]),
-                    "{lines:?}"
-                );
-            }
+    fn what_browsers_send_is_in_normal_form_already() {
+        for value in ["gzip, deflate, br, zstd", "gzip, deflate, br", "gzip, deflate", "gzip", "identity"] {
+            assert_eq!(normal(&header::ACCEPT_ENCODING, &[value]).as_deref(), Some(value));
         }
-        for (one, two) in [
-            ("gzip, br", "br,gzip"),
-            ("x-gzip", "gzip"),
-            ("gzip, deflate;q=0", "gzip"),
-            ("identity", ""),
-            ("gzip;q=1.0", "GZIP"),
+        for value in
+            ["en-US,en;q=0.9", "en-US,en;q=0.5", "zh-Hant-TW,zh;q=0.9,en;q=0.8", "de-AT", "*", "de,*;q=0.1"]
+        {
+            assert_eq!(normal(&header::ACCEPT_LANGUAGE, &[value]).as_deref(), Some(value));
+        }
+    }
+
+    #[test]
+    fn codings_are_those_that_are_accepted_and_known() {
+        for (lines, want) in [
+            (&["br,GZIP;q=1.0"][..], "gzip, br"),
+            (&["gzip", "br"], "gzip, br"),
+            (&["x-gzip"], "gzip"),
+            (&["gzip, evil;q=0.5"], "gzip"),
+            (&["gzip, x0", "x1, x2"], "gzip"),
+            (&["gzip;q=0"], "identity"),
+            (&["gzip;q=0, gzip"], "identity"),
+            (&["gzip, gzip;q=0"], "gzip"),
+            (&["gzip;q=abc"], "identity"),
+            (&["gzip;q=2"], "identity"),
+            (&["gzip;q=-1, br"], "br"),
+            (&["gzip;q=0.001"], "gzip"),
+            (&["gzip;q=1.0, br;q=0.1"], "gzip, br"),
+            (&["identity;q=1, gzip;q=0.5"], "identity"),
+            (&["identity;q=0.5, gzip;q=1, br;q=0.4"], "gzip"),
+            (&["identity;q=1, *;q=0"], "identity"),
+            (&["gzip, identity;q=0"], "gzip, identity;q=0"),
+            (&["gzip, *;q=0"], "gzip, identity;q=0"),
+            (&["identity;q=0"], "identity;q=0"),
+            (&["*;q=0"], "identity;q=0"),
+            (&["identity;q=0, *"], "*, identity;q=0"),
+            (&["*"], "identity"),
+            (&["gzip, *"], "gzip"),
+            (&[""], "identity"),
+            (&["\"gzip\""], "identity"),
+            (&["gzip;x=1;q=0"], "identity"),
         ] {
-            assert_eq!(
-                normal(&header::ACCEPT_ENCODING, &[one]),
-                normal(&header::ACCEPT_ENCODING, &[two]),
-                "{one} {two}"
-            );
+            assert_eq!(normal(&header::ACCEPT_ENCODING, lines).as_deref(), Some(want), "{lines:?}");
         }
+        assert_eq!(normal(&header::ACCEPT_ENCODING, &[]), None);
+    }
+
+    #[test]
+    fn languages_are_in_the_order_of_their_weight_and_written_as_browsers_do() {
+        for (lines, want) in [
+            (&["en, de"][..], Some("de,en")),
+            (&["de, en"], Some("de,en")),
+            (&["eN, De"], Some("de,en")),
+            (&[" en ,   de"], Some("de,en")),
+            (&["en", "de"], Some("de,en")),
+            (&["en;q=1.0,de;q=1"], Some("de,en")),
+            (&["fr;q=0.50, de"], Some("de,fr;q=0.5")),
+            (&["de, FR ; q=0.5"], Some("de,fr;q=0.5")),
+            (&["EN-us"], Some("en-US")),
+            (&["ZH-hant-tw"], Some("zh-Hant-TW")),
+            (&["en-x-US"], Some("en-x-us")),
+            (&["en_us"], Some("en_US")),
+            (&["en, en;q=0.1"], Some("en")),
+            (&["en;q=0"], Some("en;q=0")),
+            (&["en;q=abc, de"], Some("de")),
+            (&["en;q=9"], None),
+            (&[""], None),
+            (&["<b>, \"en\""], None),
+        ] {
+            assert_eq!(normal(&header::ACCEPT_LANGUAGE, lines).as_deref(), want, "{lines:?}");
+        }
+        let many: Vec<String> = (0..1000).map(|n| format!("l{n}")).collect();
+        let kept = normal(&header::ACCEPT_LANGUAGE, &[&many.join(",")]).unwrap();
+        assert_eq!(kept.split(',').count(), LANGUAGES_MAX);
     }
 
     #[test]
@@ -215,16 +381,14 @@ mod tests {
             (&header::ACCEPT_LANGUAGE, "en", "de"),
             (&header::ACCEPT_LANGUAGE, "en;q=0.5, de", "en, de"),
             (&header::ACCEPT_LANGUAGE, "en", "en-GB"),
-            (&header::ACCEPT_ENCODING, "gzip;q=0, *", "*"),
+            (&header::ACCEPT_ENCODING, "gzip;q=0, *", "gzip"),
             (&header::ACCEPT_ENCODING, "identity;q=0", ""),
-            (&header::ACCEPT_ENCODING, "gzip;q=0.001", "gzip"),
+            (&header::ACCEPT_ENCODING, "gzip, identity;q=0", "gzip"),
             (&header::ACCEPT, "a/b, c/d", "c/d, a/b"),
             (&header::USER_AGENT, "a b", "ab"),
         ] {
             assert_ne!(normal(name, &[one]), normal(name, &[two]), "{one} {two}");
         }
-        assert_eq!(normal(&header::ACCEPT_ENCODING, &[]), None);
-        assert_eq!(normal(&header::ACCEPT_ENCODING, &[""]), Some(String::new()));
     }
 
     #[test]
@@ -241,27 +405,28 @@ mod tests {
 
     #[test]
     fn the_one_preferred_choice_is_found_and_a_tie_is_none() {
-        for (name, list, want) in [
-            (&header::ACCEPT_LANGUAGE, "fr;q=0.5, de;q=1.0", Some("de")),
-            (&header::ACCEPT_LANGUAGE, "fr, de", None),
-            (&header::ACCEPT_LANGUAGE, "DE", Some("de")),
-            (&header::ACCEPT_LANGUAGE, "*", None),
-            (&header::ACCEPT_LANGUAGE, "de;q=0.5, *", None),
-            (&header::ACCEPT_LANGUAGE, "de, *;q=0.1", Some("de")),
-            (&header::ACCEPT_LANGUAGE, "de;q=0", None),
-            (&header::ACCEPT_LANGUAGE, "", None),
-            (&header::ACCEPT_ENCODING, "gzip", Some("gzip")),
-            (&header::ACCEPT_ENCODING, "gzip, br", None),
-            (&header::ACCEPT_ENCODING, "", Some("identity")),
-            (&header::ACCEPT_ENCODING, "identity;q=1, gzip;q=0.5", Some("identity")),
-            (&header::ACCEPT_ENCODING, "gzip;q=0", Some("identity")),
-            (&header::ACCEPT_ENCODING, "identity;q=0", None),
-            (&header::ACCEPT_ENCODING, "*;q=0", None),
+        for (name, list, content, want) in [
+            (&header::ACCEPT_LANGUAGE, "fr;q=0.5, de;q=1.0", "de", true),
+            (&header::ACCEPT_LANGUAGE, "fr, de", "de", false),
+            (&header::ACCEPT_LANGUAGE, "DE-at", "de-at", true),
+            (&header::ACCEPT_LANGUAGE, "de-AT", "de", false),
+            (&header::ACCEPT_LANGUAGE, "*", "*", false),
+            (&header::ACCEPT_LANGUAGE, "de;q=0.5, *", "de", false),
+            (&header::ACCEPT_LANGUAGE, "de, *;q=0.1", "de", true),
+            (&header::ACCEPT_LANGUAGE, "de;q=0", "de", false),
+            (&header::ACCEPT_LANGUAGE, "", "", false),
+            (&header::ACCEPT_ENCODING, "gzip", "gzip", true),
+            (&header::ACCEPT_ENCODING, "gzip, br", "gzip", false),
+            (&header::ACCEPT_ENCODING, "", "identity", true),
+            (&header::ACCEPT_ENCODING, "identity;q=1, gzip;q=0.5", "identity", true),
+            (&header::ACCEPT_ENCODING, "gzip;q=0", "identity", true),
+            (&header::ACCEPT_ENCODING, "identity;q=0", "identity", false),
+            (&header::ACCEPT_ENCODING, "*;q=0", "identity", false),
         ] {
-            let read = preferred(&request(name, &[list]), name.as_str());
-            assert_eq!(read.as_deref(), want.map(str::as_bytes), "{list}");
+            let request = request(name, &[list]);
+            assert_eq!(prefers(&request, name.as_str(), content.as_bytes()), want, "{list} {content}");
         }
-        assert_eq!(preferred(&Fields::new(), ACCEPT_ENCODING), None);
+        assert!(!prefers(&Fields::new(), ACCEPT_ENCODING, b"identity"));
     }
 
     #[test]
@@ -283,6 +448,25 @@ mod tests {
             ("0.a", None),
         ] {
             assert_eq!(thousandths(value.as_bytes()), want, "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_origin_is_sent_is_what_the_key_is_made_of(
+            coding in "[gziperbstdflanty*x0-1.;,= q]{0,40}",
+            language in "[a-cA-C*.;,= q0-1_-]{0,40}",
+        ) {
+            for (name, value) in [(&header::ACCEPT_ENCODING, &coding), (&header::ACCEPT_LANGUAGE, &language)] {
+                let client = request(name, &[value]);
+                let mut sent = client.clone();
+                send_normal_forms(&mut sent);
+                let (mut keyed, mut again) = (Buffer::new(), Buffer::new());
+                let there = write_normal_form(&client, name.as_str(), &mut keyed);
+                prop_assert_eq!(sent.get(name).map(|value| value.as_bytes().to_vec()), there.then(|| keyed.to_vec()));
+                prop_assert_eq!(there, write_normal_form(&sent, name.as_str(), &mut again));
+                prop_assert_eq!(&keyed[..], &again[..], "{}", value);
+            }
         }
     }
 }

@@ -49,6 +49,10 @@ pub struct Policy {
     pub age_errors: AgeErrors,
     /// What a 304 that contradicts the validator it answers means.
     pub contradicting_304: Contradicting304,
+    /// Whether a response that varies by `Accept-Language` or `Accept-Encoding` also answers requests in which that
+    /// field differs, where they prefer what it is in to all else. Default: no. RFC 9111 §4.1 wants the fields to
+    /// match; that the origin negotiates by weight is for the operator to know.
+    pub select_by_preference: bool,
     /// How many request fields one `Vary` may name; a response that names more is not stored. Default: 16.
     pub max_vary_fields: usize,
     /// How many variants one key may have (kept by the store). Default: 64.
@@ -79,6 +83,7 @@ impl Default for Policy {
             cookies: Cookies::ExplicitOnly,
             age_errors: AgeErrors::Ignore,
             contradicting_304: Contradicting304::Refetch,
+            select_by_preference: false,
             max_vary_fields: 16,
             max_variants: 64,
             ranges: super::range::Limits::default(),

@@ -1,6 +1,7 @@
 //! `Vary` (RFC 9111 §4.1): which stored responses a request's fields select.
 
 use http::{HeaderName, header};
+use smallvec::SmallVec;
 
 use crate::clock::Moment;
 use crate::message::Fields;
@@ -97,27 +98,26 @@ impl Selecting {
         Selecting(block.as_slice().into())
     }
 
-    /// How the response that was stored with these values fits `request`; `None` where it does not.
+    /// How the response that was stored with these values fits `request`; `None` where it does not. Where
+    /// `by_preference`, one whose selecting fields differ may still fit by what it is in.
     ///
     /// Does not allocate for requests of ordinary size.
-    pub fn matches(&self, request: &Fields) -> Option<Match> {
+    pub fn matches(&self, request: &mut NormalFields<'_>, by_preference: bool) -> Option<Match> {
         if self.0.is_empty() {
             return Some(Match::NoVary);
         }
         let mut exact = true;
-        let mut scratch = Buffer::new();
         for record in self.0.split(|&b| b == b'\n').filter(|record| !record.is_empty()) {
             let content = memchr::memrchr(0, record)?;
             let (stored, content) = (&record[..=content], &record[content + 1..]);
             let name = std::str::from_utf8(&record[..memchr::memchr(0, record)?]).ok()?;
-            scratch.clear();
-            write_record(name, request, &mut scratch);
-            if scratch[..] == *stored {
+            if request.record(name) == stored {
                 continue;
             }
             // The request prefers, above all else, exactly what the response is in: an origin that has this
-            // variant and negotiates by weight has no other choice (RFC 9110 §12.5).
-            if content.is_empty() || negotiation::preferred(request, name).as_deref() != Some(content) {
+            // variant and negotiates by weight has no other choice (RFC 9110 §12.5). Whether an origin does is
+            // for the operator to say: §4.1 knows only that the fields match.
+            if !by_preference || content.is_empty() || !negotiation::prefers(request.fields, name, content) {
                 return None;
             }
             exact = false;
@@ -151,6 +151,49 @@ impl Selecting {
             }
         }
         fields
+    }
+}
+
+/// The selecting fields of one request, each brought to its normal form once, however many stored responses it is
+/// compared with: what a request costs must not depend on what others had stored.
+#[derive(Debug)]
+pub struct NormalFields<'r> {
+    fields: &'r Fields,
+    /// The records of the names that were asked for, one behind the other, as [`Selecting`] has them.
+    text: Buffer,
+    /// Where each of them ends in `text`.
+    ends: SmallVec<[usize; 8]>,
+}
+
+/// So many names are remembered of one request. More than the responses of one key have in common, unless an
+/// origin makes a point of it.
+const NAMES_MAX: usize = 64;
+
+impl<'r> NormalFields<'r> {
+    /// Of these fields.
+    pub fn of(fields: &'r Fields) -> Self {
+        NormalFields { fields, text: Buffer::new(), ends: SmallVec::new() }
+    }
+
+    fn record(&mut self, name: &str) -> &[u8] {
+        let mut start = 0;
+        for (index, &end) in self.ends.iter().enumerate() {
+            let is_it = self.text[start..end].strip_prefix(name.as_bytes()).is_some_and(|rest| rest[0] == 0);
+            if is_it {
+                // By its place, since the borrow of what is found must not outlive the search.
+                let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+                return &self.text[start..end];
+            }
+            start = end;
+        }
+        if self.ends.len() == NAMES_MAX {
+            self.ends.clear();
+            self.text.clear();
+        }
+        let start = self.text.len();
+        write_record(name, self.fields, &mut self.text);
+        self.ends.push(self.text.len());
+        &self.text[start..]
     }
 }
 
@@ -197,14 +240,15 @@ pub struct Candidate<'a> {
 /// omit the Vary header field from their default response"; of equals, §4: "a cache MUST use the most recent
 /// one (as determined by the Date header field)".
 pub fn choose<'a>(
-    request: &Fields,
+    request: &mut NormalFields<'_>,
+    by_preference: bool,
     candidates: impl IntoIterator<Item = Candidate<'a>>,
 ) -> Option<(usize, Match)> {
     candidates
         .into_iter()
         .enumerate()
         .filter_map(|(place, candidate)| {
-            let fit = candidate.selecting.matches(request)?;
+            let fit = candidate.selecting.matches(request, by_preference)?;
             Some((fit, candidate.date, candidate.response_time, place))
         })
         .max()
@@ -213,8 +257,6 @@ pub fn choose<'a>(
 
 /// Whether storing a response with `new` replaces the one stored with `old`: both select the same requests.
 pub fn replaces(new: &Selecting, old: &Selecting) -> bool {
-    let key = |selecting: &Selecting| -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-        selecting.entries().map(|(name, value)| (name.into(), value.map(<[u8]>::to_vec))).collect()
-    };
-    new.0 == old.0 || key(new) == key(old)
+    // What they are in does not count.
+    new.0 == old.0 || new.entries().eq(old.entries())
 }

@@ -21,6 +21,7 @@ mod sweep;
 pub mod tags;
 pub mod uncacheable;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -106,7 +107,7 @@ pub struct StoreSettings {
     pub memory: u64,
     /// Bodies larger than this are streamed, not stored; bytes.
     pub max_object: u64,
-    /// How many variants one key may have; the oldest goes first.
+    /// How many variants one key may have; the one that was asked for least goes first, the oldest of those.
     pub max_variants: usize,
     /// For how long an uncacheable key is remembered, and how many are.
     pub hit_for_miss_ttl: Duration,
@@ -165,6 +166,13 @@ pub struct Reviewed {
 
 /// The stored responses of one key that no purge has taken.
 pub type Candidates = SmallVec<[Reviewed; 2]>;
+
+/// Which of these variants, the newest first, goes where there are too many: not the newest; of the others the one
+/// that was asked for least, so that fields that somebody makes up do not push out the variants that people use.
+fn least_asked_for(responses: &[Arc<StoredResponse>]) -> usize {
+    let others = responses.iter().enumerate().skip(1);
+    others.min_by_key(|(place, response)| (response.hits(), Reverse(*place))).map_or(0, |(place, _)| place)
+}
 
 /// What became of a response that was to be stored.
 #[derive(Clone, Debug)]
@@ -340,9 +348,12 @@ impl Store {
                 if replaces(old) {
                     response.inherit_hits(old);
                     self.replaced.fetch_add(1, Ordering::Relaxed);
-                } else if responses.len() < self.settings.max_variants {
+                } else {
                     responses.push(old.clone());
                 }
+            }
+            while responses.len() > self.settings.max_variants {
+                responses.remove(least_asked_for(&responses));
             }
             Held::of(responses)
         });

@@ -1,7 +1,7 @@
 //! `Vary` (RFC 9111 §4.1).
 
 use larder::message::Fields;
-use larder::semantics::variant::{Candidate, Match, Selecting, Vary, choose, replaces};
+use larder::semantics::variant::{Candidate, Match, NormalFields, Selecting, Vary, choose, replaces};
 use proptest::prelude::*;
 
 use crate::support::{at, fields_of};
@@ -12,16 +12,26 @@ fn selecting(request: &[(&str, &str)], response: &[(&str, &str)]) -> Selecting {
     Selecting::read(&vary, &fields_of(request), &response)
 }
 
+/// How a stored response fits a request, by what the standard says alone.
+fn matches(stored: &Selecting, request: &Fields) -> Option<Match> {
+    stored.matches(&mut NormalFields::of(request), false)
+}
+
+/// The same, where the operator says that the origin chooses by weight.
+fn prefers(stored: &Selecting, request: &Fields) -> Option<Match> {
+    stored.matches(&mut NormalFields::of(request), true)
+}
+
 /// How a response stored for `first` fits `second`.
 fn fit(vary: &str, first: &[(&str, &str)], second: &[(&str, &str)]) -> Option<Match> {
-    selecting(first, &[("vary", vary)]).matches(&fields_of(second))
+    matches(&selecting(first, &[("vary", vary)]), &fields_of(second))
 }
 
 #[test]
 fn a_response_without_vary_fits_every_request() {
     for response in [&[][..], &[("vary", "")], &[("vary", " , ")]] {
         let selecting = selecting(&[("foo", "1")], response);
-        assert_eq!(selecting.matches(&fields_of(&[("foo", "2")])), Some(Match::NoVary));
+        assert_eq!(matches(&selecting, &fields_of(&[("foo", "2")])), Some(Match::NoVary));
         assert!(selecting.as_bytes().is_empty());
     }
 }
@@ -60,7 +70,11 @@ fn selecting_fields_must_match_and_others_need_not() {
         ),
         ("Accept-Encoding", &[("accept-encoding", "gzip")], &[], None),
         ("Accept-Encoding", &[("accept-encoding", "gzip")], &[("accept-encoding", "br")], None),
-        ("Accept-Encoding", &[], &[("accept-encoding", "")], Some(Match::ByPreference)),
+        ("Accept-Encoding", &[], &[("accept-encoding", "")], None),
+        ("Accept-Encoding", &[("accept-encoding", "gzip")], &[("accept-encoding", "gzip, x1")], exact),
+        ("Accept-Encoding", &[("accept-encoding", "gzip;q=0")], &[("accept-encoding", "gzip")], None),
+        ("Accept-Encoding", &[("accept-encoding", "x1")], &[("accept-encoding", "x2")], exact),
+        ("Accept-Language", &[("accept-language", "en;q=0")], &[("accept-language", "en")], None),
         ("COOKIE", &[("cookie", "a=1; b=2")], &[("cookie", "a=1"), ("cookie", "b=2")], exact),
     ] {
         assert_eq!(fit(vary, first, second), want, "{vary}: {first:?} {second:?}");
@@ -68,14 +82,29 @@ fn selecting_fields_must_match_and_others_need_not() {
 }
 
 #[test]
+fn what_a_response_is_in_gives_it_to_nobody_unless_the_operator_says_so() {
+    for (field, content, stored_for, asked) in [
+        ("accept-language", ("content-language", "en"), "xx", "en"),
+        ("accept-language", ("content-language", "de"), "en, de", "de"),
+        ("accept-encoding", ("content-encoding", "gzip"), "gzip, br", "gzip"),
+        ("accept-encoding", ("content-encoding", "gzip"), "br", "gzip"),
+    ] {
+        let stored = selecting(&[(field, stored_for)], &[("vary", field), content]);
+        let request = fields_of(&[(field, asked)]);
+        assert_eq!(matches(&stored, &request), None, "{field} {stored_for} {asked}");
+        assert_eq!(prefers(&stored, &request), Some(Match::ByPreference), "{field} {stored_for} {asked}");
+    }
+}
+
+#[test]
 fn a_stored_language_or_coding_is_chosen_when_the_request_prefers_just_that() {
     let by_preference = Some(Match::ByPreference);
     let language = |content: &str, asked: &str| {
-        selecting(
+        let stored = selecting(
             &[("accept-language", "en, de")],
             &[("vary", "accept-language"), ("content-language", content)],
-        )
-        .matches(&fields_of(&[("accept-language", asked)]))
+        );
+        prefers(&stored, &fields_of(&[("accept-language", asked)]))
     };
     assert_eq!(language("de", "fr;q=0.5, de;q=1.0"), by_preference);
     assert_eq!(language("DE", "de"), by_preference);
@@ -93,8 +122,8 @@ fn a_stored_language_or_coding_is_chosen_when_the_request_prefers_just_that() {
     let coding = |content: &[(&str, &str)], asked: &str| {
         let mut response = vec![("vary", "accept-encoding, foo")];
         response.extend_from_slice(content);
-        selecting(&[("accept-encoding", "gzip, br"), ("foo", "1")], &response)
-            .matches(&fields_of(&[("accept-encoding", asked), ("foo", "1")]))
+        let stored = selecting(&[("accept-encoding", "gzip, br"), ("foo", "1")], &response);
+        prefers(&stored, &fields_of(&[("accept-encoding", asked), ("foo", "1")]))
     };
     assert_eq!(coding(&[("content-encoding", "gzip")], "gzip"), by_preference);
     assert_eq!(coding(&[], "identity"), by_preference);
@@ -106,7 +135,7 @@ fn a_stored_language_or_coding_is_chosen_when_the_request_prefers_just_that() {
         &[("accept-language", "en"), ("foo", "1")],
         &[("vary", "accept-language, foo"), ("content-language", "de")],
     );
-    assert_eq!(other.matches(&fields_of(&[("accept-language", "de"), ("foo", "2")])), None);
+    assert_eq!(prefers(&other, &fields_of(&[("accept-language", "de"), ("foo", "2")])), None);
 }
 
 #[test]
@@ -118,8 +147,9 @@ fn the_best_fit_is_chosen_and_of_equals_the_most_recent() {
     let candidate =
         |selecting, date, received| Candidate { selecting, date: at(date), response_time: at(received) };
     let request = fields_of(&[("foo", "1"), ("bar", "2")]);
-    let chosen =
-        |candidates: &[Candidate<'_>]| choose(&request, candidates.iter().copied()).map(|(place, _)| place);
+    let chosen = |candidates: &[Candidate<'_>]| {
+        choose(&mut NormalFields::of(&request), false, candidates.iter().copied()).map(|(place, _)| place)
+    };
     assert_eq!(chosen(&[]), None);
     assert_eq!(chosen(&[candidate(&other, 9, 9)]), None);
     assert_eq!(
@@ -154,10 +184,10 @@ fn selecting_values_can_be_shown_and_asked_with_again() {
         &[("vary", "Foo, Accept-Encoding, bar")],
     );
     let shown: Vec<_> = selecting.entries().collect();
-    assert_eq!(shown, [("accept-encoding", Some(&b"br,gzip"[..])), ("bar", None), ("foo", Some(b"1,2"))]);
+    assert_eq!(shown, [("accept-encoding", Some(&b"gzip, br"[..])), ("bar", None), ("foo", Some(b"1,2"))]);
     let asked = selecting.to_request_fields();
-    assert_eq!(asked, fields_of(&[("accept-encoding", "br,gzip"), ("foo", "1,2")]));
-    assert_eq!(selecting.matches(&asked), Some(Match::Exact));
+    assert_eq!(asked, fields_of(&[("accept-encoding", "gzip, br"), ("foo", "1,2")]));
+    assert_eq!(matches(&selecting, &asked), Some(Match::Exact));
 }
 
 fn values() -> impl Strategy<Value = Vec<(&'static str, String)>> {
@@ -199,12 +229,19 @@ proptest! {
             || members(&first, "bar", ',') != members(&second, "bar", ',')
             || first.contains_key("cookie") != second.contains_key("cookie");
         if differ {
-            prop_assert_eq!(stored.matches(&second), None);
+            prop_assert_eq!(prefers(&stored, &second), None);
         }
-        prop_assert_eq!(stored.matches(&first), Some(Match::Exact));
+        prop_assert_eq!(matches(&stored, &first), Some(Match::Exact));
         // And matching is symmetric, where it is exact.
         let back = Selecting::read(&Vary::read(&response).unwrap(), &second, &response);
-        prop_assert_eq!(stored.matches(&second) == Some(Match::Exact), back.matches(&first) == Some(Match::Exact));
-        prop_assert_eq!(replaces(&stored, &back), stored.matches(&second) == Some(Match::Exact));
+        let there = matches(&stored, &second) == Some(Match::Exact);
+        prop_assert_eq!(there, matches(&back, &first) == Some(Match::Exact));
+        prop_assert_eq!(replaces(&stored, &back), there);
+        // What is remembered of a request changes no verdict.
+        let mut remembered = NormalFields::of(&second);
+        for _ in 0..2 {
+            prop_assert_eq!(stored.matches(&mut remembered, true), prefers(&stored, &second));
+            prop_assert_eq!(back.matches(&mut remembered, false), Some(Match::Exact));
+        }
     }
 }

@@ -20,7 +20,7 @@ use larder::semantics::staleness::{self, Failure};
 use larder::semantics::status::Forward;
 use larder::semantics::storability::{self, StoreRequest};
 use larder::semantics::validation::{self, Conditions, HeadEffect, Selected, Stored};
-use larder::semantics::variant::{self, Candidate, Selecting};
+use larder::semantics::variant::{self, Candidate, NormalFields, Selecting};
 use larder::semantics::{
     Facts, NotStored, Policy, RequestFacts, Reuse, Staleness, Storability, Terms, facts::Bit, fields,
     invalidation, reuse,
@@ -207,7 +207,7 @@ impl Cache {
             date: entry.facts.date,
             response_time: entry.facts.response_time,
         });
-        variant::choose(&request.headers, candidates).map(|(place, _)| place)
+        variant::choose(&mut NormalFields::of(&request.headers), true, candidates).map(|(place, _)| place)
     }
 
     fn forward(

@@ -18,6 +18,7 @@ mod harness;
 mod listening;
 mod malformed;
 mod memory;
+mod negotiation;
 mod operate;
 mod parts;
 mod poisoning;
