@@ -159,7 +159,7 @@ fn storable(response: &Fields) -> Storability {
     let request = Fields::new();
     let facts = RequestFacts::read(&Method::GET, &request);
     let request = StoreRequest { facts: &facts, headers: &request, uri: "http://a/" };
-    let exchange = Exchange { request_time: NOW, response_time: NOW };
+    let exchange = Exchange { request_time: NOW, response_time: NOW, response_date: NOW };
     storability::judge(&request, StatusCode::OK, response, exchange, &Policy::default())
 }
 
