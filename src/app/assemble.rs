@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::{self, Endpoint, HostField, ListenAddress, Settings};
 use crate::fetch::{Fetch, FetchSettings};
 use crate::front::Trust;
+use crate::front::obeyed::{Obeyed, Underscores};
 use crate::front::outbound::Identity;
 use crate::front::purge_dialects::{PurgeAccess, PurgeToken};
 use crate::listener::{Address, Limits};
@@ -99,12 +100,20 @@ fn purging(settings: &Settings) -> PublicPurging {
 fn identity(settings: &Settings) -> Identity {
     let forwarded = &settings.server.forwarded;
     let pseudonym = settings.node.name.as_deref().map(|name| format!("larder-{name}"));
-    Identity {
-        pseudonym: pseudonym
-            .and_then(|name| HeaderValue::from_str(&name).ok())
-            .unwrap_or(HeaderValue::from_static("larder")),
-        trust: Trust { proxies: forwarded.trust.clone(), unix: forwarded.trust_unix },
-    }
+    let pseudonym = pseudonym
+        .and_then(|name| HeaderValue::from_str(&name).ok())
+        .unwrap_or(HeaderValue::from_static("larder"));
+    let trust = Trust { proxies: forwarded.trust.clone(), unix: forwarded.trust_unix };
+    let obeyed = Obeyed {
+        underscores: match settings.server.underscore_fields {
+            config::UnderscoreFields::Drop => Underscores::Drop,
+            config::UnderscoreFields::Pass => Underscores::Pass,
+        },
+        drop: settings.server.drop_fields.clone(),
+        pass: settings.server.pass_fields.clone(),
+        keyed: forwarded.keyed.clone(),
+    };
+    Identity::new(pseudonym, trust, obeyed)
 }
 
 fn routing(settings: &Settings, backends: &[Arc<Backend>]) -> Routing {

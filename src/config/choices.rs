@@ -64,6 +64,16 @@ words! {
 }
 
 words! {
+    /// What becomes of request fields whose names have an underscore.
+    pub enum UnderscoreFields as "choice" {
+        /// the origin is not told them, as nginx does it.
+        Drop = "drop",
+        /// they are passed on, but for other spellings of what clients may not say.
+        Pass = "pass",
+    }
+}
+
+words! {
     /// Whether responses say how the cache handled them.
     pub enum CacheStatus as "choice" {
         /// on every response, with the reason.

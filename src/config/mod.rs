@@ -29,7 +29,7 @@ use ipnet::IpNet;
 pub use address::{AdminAddress, Endpoint, ListenAddress};
 pub use choices::{
     AccessLog, AgeErrors, Balance, CacheStatus, Contradicting304, Cookies, HostField, LogFormat, LogLevel,
-    SetCookie, SharedMaxAge, StatusRange,
+    SetCookie, SharedMaxAge, StatusRange, UnderscoreFields,
 };
 pub use environment::Environment;
 pub use problem::{Fault, Place, Problem, Problems, Severity, Source};

@@ -10,7 +10,7 @@ use super::address::Endpoint;
 use super::check;
 use super::choices::{
     AccessLog, AgeErrors, Balance, CacheStatus, Contradicting304, Cookies, HostField, LogFormat, LogLevel,
-    SetCookie, SharedMaxAge, StatusRange,
+    SetCookie, SharedMaxAge, StatusRange, UnderscoreFields,
 };
 use super::problem::Fault;
 use super::section::section;
@@ -317,15 +317,31 @@ section! {
         },
         /// Which clients are proxies of your own.
         pub forwarded: Forwarded = Forwarded::default(),
+        /// What becomes of request fields whose names have an underscore, or anything else but letters, digits
+        /// and dashes. Applications behind CGI, WSGI, Rack or PHP take `X_Forwarded_Host` for
+        /// `X-Forwarded-Host`.
+        pub underscore_fields: UnderscoreFields = UnderscoreFields::Drop,
+        /// Further request fields that the origin is never told. Fields that origins obey and that only a proxy
+        /// may send (`X-Original-URL`, `True-Client-IP`, `Proxy` and many more) are dropped in any case.
+        pub drop_fields: Vec<HeaderName> = Vec::new(),
+        /// Request fields that are passed on from everybody, though they would be dropped. Responses are not
+        /// kept apart by them unless they say so in `Vary`: what one client sends there may decide what
+        /// others get.
+        pub pass_fields: Vec<HeaderName> = Vec::new(),
     }
 }
 
 section! {
     /// Proxies before Larder.
     pub struct Forwarded {
-        /// The addresses and networks whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` are
-        /// believed and added to. From all others these fields are replaced.
+        /// The addresses and networks that are believed about their clients: `X-Forwarded-For`,
+        /// `X-Forwarded-Proto`, the addresses in `Forwarded`, `True-Client-IP`, `Remote-User` and the like.
+        /// From all others these fields are replaced or dropped.
         pub trust: Vec<IpNet> = Vec::new(),
+        /// Fields about the URL that such proxies are believed about too, as `X-Forwarded-Host`,
+        /// `X-Forwarded-Port` or `X-Forwarded-Prefix`. Responses are kept apart by each of them. Only name what your
+        /// proxy sets itself: what it passes on, its clients choose.
+        pub keyed: Vec<HeaderName> = Vec::new(),
         /// Whether clients on Unix sockets are believed too. Who may open such a socket is decided by its
         /// directory.
         pub trust_unix: bool = false,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ETAG, IF_RANGE, RANGE};
-use http::{HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::confirm::validators_of;
 use crate::backend::{Backend, OriginRequest};
@@ -30,8 +30,8 @@ pub struct Errand {
     pub seen: Vec<Arc<StoredResponse>>,
     /// What spares a second look there, where nothing was stored since.
     pub sight: Option<Sight>,
-    /// Whether responses are kept apart by the scheme that a trusted proxy tells of (`X-Forwarded-Proto`).
-    pub by_scheme: bool,
+    /// The fields by which responses are kept apart whatever their `Vary` says: those of trusted proxies.
+    pub selecting: Arc<[HeaderName]>,
     /// What the client's request asked of a cache.
     pub facts: RequestFacts,
     pub purpose: Purpose,

@@ -129,14 +129,16 @@ pub(super) fn of_this_exchange(headers: &Fields, omitted: &[HeaderName], is_part
     lines.own
 }
 
-/// What `response` varies by, and the scheme besides: an origin that sends clients of plain HTTP elsewhere
+/// What `response` varies by, and what trusted proxies say besides: an origin that sends clients of plain HTTP elsewhere
 /// seldom says that it goes by what a proxy tells it.
-pub(super) fn selecting_with_scheme(errand: &Errand, response: &Fields) -> Selecting {
+pub(super) fn selecting_besides(errand: &Errand, response: &Fields) -> Selecting {
     let mut varying = Fields::new();
     for line in response.get_all(VARY) {
         varying.append(VARY, line);
     }
-    varying.append(VARY, HeaderValue::from_static("x-forwarded-proto"));
+    for name in errand.selecting.iter() {
+        varying.append(VARY, HeaderValue::from(name.clone()));
+    }
     // That `Vary` can be read was found when the response was judged.
     let vary = Vary::read(&varying).unwrap_or_default();
     Selecting::read(&vary, &errand.fields, response)

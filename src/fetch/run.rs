@@ -11,7 +11,7 @@ use super::Fetch;
 use super::confirm::Freshened;
 use super::errand::{Errand, Purpose};
 use super::flight::{Deserted, Leader};
-use super::keep::{Kind, of_this_exchange, selecting_with_scheme};
+use super::keep::{Kind, of_this_exchange, selecting_besides};
 use super::outcome::{Arrival, Fetched, Incoming, Landing, Unshared};
 use super::pump::{self, Bounds, EndsTape, Pumped, pump};
 use super::tape::Tape;
@@ -212,8 +212,8 @@ impl Fetch {
             Storability::Store(terms) => *terms,
             Storability::NotStored(reason) => return Weighed::Alone(response, Unshared::NotStored(reason)),
         };
-        if errand.by_scheme {
-            terms.selecting = selecting_with_scheme(errand, &response.headers);
+        if !errand.selecting.is_empty() {
+            terms.selecting = selecting_besides(errand, &response.headers);
         }
         let too_large = matches!(response.length, Length::Known(length)
             if length + prefix_bytes > self.store.settings().max_object);

@@ -3,6 +3,8 @@
 //! The listener has refused what is ambiguous on the wire; here the request gets the form by which it is
 //! known further in. Nothing here decides about caching.
 
+mod forwarded;
+pub mod obeyed;
 pub mod outbound;
 pub mod page;
 pub mod purge_dialects;

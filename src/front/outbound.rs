@@ -1,16 +1,21 @@
 //! What the origin is told: the client's end-to-end fields, and who is asking through whom.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::Version;
-use http::header::{EXPECT, HOST, HeaderValue, VIA};
+use http::header::{EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, VIA};
 use smallvec::SmallVec;
 
+use super::forwarded::{keep_addresses, says_https};
+use super::obeyed::Obeyed;
 use super::{Admitted, Trust};
 use crate::message::{FieldName, Fields, Peer, Request};
 use crate::semantics::fields::strip_connection;
 
-const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+const X_FORWARDED_HOST: &str = "x-forwarded-host";
 
 /// How Larder names itself to others, and whom it believes.
 #[derive(Clone, Debug)]
@@ -18,17 +23,32 @@ pub struct Identity {
     /// The pseudonym in `Via` (RFC 9110 §7.6.3).
     pub pseudonym: HeaderValue,
     pub trust: Trust,
+    pub obeyed: Obeyed,
+    selecting: Arc<[HeaderName]>,
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Identity { pseudonym: HeaderValue::from_static("larder"), trust: Trust::default() }
+        Identity::new(HeaderValue::from_static("larder"), Trust::default(), Obeyed::default())
     }
 }
 
 impl Identity {
+    pub fn new(pseudonym: HeaderValue, trust: Trust, obeyed: Obeyed) -> Self {
+        let own = trust.is_any().then_some(&X_FORWARDED_PROTO);
+        let keyed = obeyed.keyed.iter().filter(|name| trust.is_any() && **name != X_FORWARDED_PROTO);
+        let selecting = own.into_iter().chain(keyed).cloned().collect();
+        Identity { pseudonym, trust, obeyed, selecting }
+    }
+
+    /// The fields of trusted proxies by which responses are kept apart, whatever their `Vary` says.
+    pub fn selecting(&self) -> &Arc<[HeaderName]> {
+        &self.selecting
+    }
+
     /// The fields to send to the origin for `admitted`, framing aside: hop-by-hop fields are gone (RFC
-    /// 9110 §7.6.1), `Host` is there, `Via`, `Forwarded` and `X-Forwarded-*` say who asks through whom.
+    /// 9110 §7.6.1) and those that are not this client's to say, `Host` is there, `Via`, `Forwarded` and
+    /// `X-Forwarded-*` say who asks through whom.
     pub fn fields_for_origin(&self, admitted: &Admitted) -> Fields {
         let request = &admitted.request;
         // With room for what is added below; otherwise its memory would grow twice.
@@ -37,6 +57,11 @@ impl Identity {
         strip_connection(&mut fields);
         // Only a body that is passed on as it arrives can wait for a 100.
         fields.remove(EXPECT);
+        let trusted = self.trust.covers(&request.peer);
+        fields.retain(|name| {
+            let name = name.as_bytes();
+            self.obeyed.admits(name, &request.method, trusted) || trusted && name == b"x-forwarded-proto"
+        });
         // In normal form, as in the key: a spelling that the origin takes for another host must not get what it
         // answers stored for this one.
         // An HTTP/1.0 client may name none: the backend then says which host it is.
@@ -45,29 +70,45 @@ impl Identity {
             put(&mut fields, HOST, host);
         }
         self.add_via(&mut fields, request.version);
-        self.add_forwarded(&mut fields, request, host);
+        self.restore_keyed(&mut fields, request);
+        self.add_forwarded(&mut fields, request, host, trusted);
         fields
     }
 
     /// Where a proxy is believed about the scheme of its own client, all requests say what theirs is, so that
-    /// responses can be told apart by it; and nobody else gets to say it.
-    pub fn settle_scheme(&self, request: &mut Request) {
-        if !self.trust.is_any() {
+    /// responses can be told apart by it; and nobody else gets to say it, or another field that is keyed.
+    pub fn settle(&self, admitted: &mut Admitted) {
+        if self.selecting.is_empty() {
             return;
         }
-        if !self.trust.covers(&request.peer) || !request.headers.contains_key(X_FORWARDED_PROTO) {
-            put(&mut request.headers, X_FORWARDED_PROTO, b"http");
+        let Admitted { request, host, .. } = admitted;
+        let trusted = self.trust.covers(&request.peer);
+        if !trusted {
+            for name in &self.selecting[1..] {
+                request.headers.remove(name);
+            }
+        }
+        if !trusted || !request.headers.contains_key(&X_FORWARDED_PROTO) {
+            let told = request.headers.get_all(FORWARDED).last().filter(|_| trusted);
+            let is_https = told.is_some_and(|line| says_https(line.as_bytes()));
+            put(&mut request.headers, &X_FORWARDED_PROTO, if is_https { b"https" } else { b"http" });
+        }
+        // As the origin will be told: what is looked up must be what is stored.
+        let by_host = self.selecting.iter().any(|name| name == X_FORWARDED_HOST);
+        if by_host && !host.is_empty() && !request.headers.contains_key(X_FORWARDED_HOST) {
+            put(&mut request.headers, X_FORWARDED_HOST, host.as_bytes());
         }
     }
 
     /// Whether the origin may be told another value of this field (in lower case) than the request has.
     pub fn writes(&self, name: &str) -> bool {
-        if name == "x-forwarded-proto" && self.trust.is_any() {
+        if matches!(name, "host" | "via" | "forwarded" | "expect" | "x-forwarded-for" | "x-real-ip") {
+            return true;
+        }
+        if self.selecting.iter().any(|keyed| keyed.as_str() == name) {
             return false;
         }
-        matches!(name, "host" | "via" | "forwarded" | "surrogate-capability" | "expect")
-            || name.starts_with("x-")
-                && (name.starts_with("x-forwarded-") || is_spoofable(name.as_bytes()) || name == "x-real-ip")
+        matches!(name, "x-forwarded-proto" | X_FORWARDED_HOST) || self.obeyed.bends(name.as_bytes())
     }
 
     /// Adds Larder to a message's `Via`.
@@ -76,16 +117,20 @@ impl Identity {
         append_element(fields, VIA, &[protocol, self.pseudonym.as_bytes()]);
     }
 
+    /// What responses are kept apart by reaches the origin as it was settled, whatever `Connection` names.
+    fn restore_keyed(&self, fields: &mut Fields, request: &Request) {
+        for name in self.selecting.iter().filter(|name| !fields.contains_key(*name)).collect::<Missing<'_>>()
+        {
+            for value in request.headers.get_all(name) {
+                fields.append(name, value);
+            }
+        }
+    }
+
     /// What a client says of its own client is passed on only if it is a trusted proxy; otherwise
     /// anybody could pass for anybody towards an application that believes these fields.
-    fn add_forwarded(&self, fields: &mut Fields, request: &Request, host: Option<&[u8]>) {
+    fn add_forwarded(&self, fields: &mut Fields, request: &Request, host: Option<&[u8]>, trusted: bool) {
         let peer = &request.peer;
-        let trusted = self.trust.covers(peer);
-        if !trusted {
-            fields.retain(|name| {
-                !matches!(name.as_bytes(), b"forwarded" | b"x-real-ip") && !is_spoofable(name.as_bytes())
-            });
-        }
         let ip = peer.ip().map(ip_text);
         if let Some(ip) = &ip {
             append_element(fields, "x-forwarded-for", &[ip]);
@@ -93,19 +138,24 @@ impl Identity {
                 put(fields, "x-real-ip", ip);
             }
         }
-        if !fields.contains_key(X_FORWARDED_PROTO) {
-            // As it was settled, whatever `Connection` names: responses are told apart by it.
-            let scheme = request.headers.get(X_FORWARDED_PROTO).filter(|_| trusted);
-            put(fields, X_FORWARDED_PROTO, scheme.map_or(&b"http"[..], |scheme| scheme.as_bytes()));
+        if !fields.contains_key(&X_FORWARDED_PROTO) {
+            put(fields, &X_FORWARDED_PROTO, b"http");
         }
         if let Some(host) = host
-            && !fields.contains_key("x-forwarded-host")
+            && !fields.contains_key(X_FORWARDED_HOST)
         {
-            put(fields, "x-forwarded-host", host);
+            put(fields, X_FORWARDED_HOST, host);
         }
-        append_forwarded(fields, peer, ip.as_deref(), host);
+        let scheme = fields.get(&X_FORWARDED_PROTO).map(|scheme| scheme.as_bytes());
+        let is_https = trusted && scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
+        if trusted && !self.selecting.contains(&FORWARDED) {
+            keep_addresses(fields);
+        }
+        append_forwarded(fields, peer, ip.as_deref(), host, is_https);
     }
 }
+
+type Missing<'a> = SmallVec<[&'a HeaderName; 4]>;
 
 /// How many fields are added to the client's.
 const ADDED_FIELDS: usize = 8;
@@ -145,34 +195,26 @@ fn ip_text(ip: IpAddr) -> IpText {
     text
 }
 
-/// What applications take a proxy's word for: the client's address, and which URL was really asked for.
-fn is_spoofable(name: &[u8]) -> bool {
-    name.starts_with(b"x-")
-        && (name.starts_with(b"x-forwarded-")
-            || matches!(
-                name,
-                b"x-original-url"
-                    | b"x-rewrite-url"
-                    | b"x-original-host"
-                    | b"x-host"
-                    | b"x-client-ip"
-                    | b"x-scheme"
-            ))
-}
-
 /// Adds one element of `Forwarded` (RFC 7239 §4).
-fn append_forwarded(fields: &mut Fields, peer: &Peer, ip: Option<&[u8]>, host: Option<&[u8]>) {
+fn append_forwarded(
+    fields: &mut Fields,
+    peer: &Peer,
+    ip: Option<&[u8]>,
+    host: Option<&[u8]>,
+    is_https: bool,
+) {
     let (before, address, after): (&[u8], &[u8], &[u8]) = match (peer.ip(), ip) {
         (Some(IpAddr::V4(_)), Some(ip)) => (b"for=", ip, b""),
         (Some(_), Some(ip)) => (b"for=\"[", ip, b"]\""),
         _ => (b"for=", b"unknown", b""),
     };
+    let proto: &[u8] = if is_https { b";proto=https" } else { b";proto=http" };
     match host {
         // A quote or backslash cannot be in a valid host; the listener has checked.
         Some(host) => {
-            let parts = [before, address, after, b";host=\"", host, b"\";proto=http"];
-            append_element(fields, "forwarded", &parts);
+            let parts = [before, address, after, b";host=\"", host, b"\"", proto];
+            append_element(fields, FORWARDED, &parts);
         }
-        None => append_element(fields, "forwarded", &[before, address, after, b";proto=http"]),
+        None => append_element(fields, FORWARDED, &[before, address, after, proto]),
     }
 }

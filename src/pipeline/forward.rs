@@ -25,12 +25,6 @@ use crate::semantics::targeted;
 use crate::store::ledger::Birth;
 use crate::store::{Reviewed, StoredResponse};
 
-/// By these some frameworks let a request be of another method than it says.
-static METHOD_OVERRIDES: [HeaderName; 3] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-];
 static SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
 
 impl Pipeline {
@@ -64,14 +58,10 @@ impl Pipeline {
             fields.remove(RANGE);
         }
         negotiation::send_normal_forms(&mut fields);
-        // What is stored as the answer to GET must not be the answer to something else.
-        for name in &METHOD_OVERRIDES {
-            fields.remove(name);
-        }
         if let Some(capability) = targeted::surrogate_capability(&journey.plan.policy)
             && let Ok(value) = HeaderValue::from_str(&capability)
         {
-            fields.append(SURROGATE_CAPABILITY.clone(), value);
+            fields.insert(&SURROGATE_CAPABILITY, &value);
         }
         Box::new(Errand {
             place: journey.place(self.keys.page_of_normal(&journey.admitted.host, &journey.target)),
@@ -83,7 +73,7 @@ impl Pipeline {
             content: journey.content.clone(),
             seen: journey.seen.clone(),
             sight: journey.sight,
-            by_scheme: self.identity.trust.is_any(),
+            selecting: self.identity.selecting().clone(),
             facts: journey.facts,
             purpose,
             interim: request.interim.clone(),
@@ -121,10 +111,9 @@ impl Pipeline {
             _ => journey.variant(),
         };
         let fields = journey.selected_by(&self.identity, known);
-        let by_scheme = self.identity.trust.is_any().then_some(("x-forwarded-proto", None));
-        let names = known.into_iter().flat_map(|selecting| selecting.entries()).chain(by_scheme);
+        let by_vary = known.into_iter().flat_map(|selecting| selecting.entries()).map(|(name, _)| name);
         let mut normal = negotiation::Buffer::new();
-        for (name, _) in names {
+        for name in by_vary.chain(self.identity.selecting().iter().map(HeaderName::as_str)) {
             normal.clear();
             let is_there = negotiation::write_normal_form(fields, name, &mut normal);
             hasher.write(&normal);

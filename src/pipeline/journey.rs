@@ -76,7 +76,7 @@ pub struct Journey {
 impl Pipeline {
     /// What is known of a request before anything is decided.
     pub(super) fn begin(&self, mut admitted: Box<Admitted>, id: RequestId) -> Journey {
-        self.identity.settle_scheme(&mut admitted.request);
+        self.identity.settle(&mut admitted);
         let request = &admitted.request;
         let facts = RequestFacts::read(&request.method, &request.headers);
         let routing = self.routing.load();

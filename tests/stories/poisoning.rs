@@ -102,6 +102,112 @@ fn what_only_proxies_may_say_is_not_taken_from_clients() {
     assert!(asked.field("Forwarded").is_some_and(|value| !value.contains("192.0.2")), "{asked:?}");
 }
 
+/// An application behind CGI, WSGI, Rack or PHP sees one variable for both spellings, and the later one wins.
+#[test]
+fn underscores_do_not_bring_back_what_clients_may_not_say() {
+    let origin = Origin::scripted(|asked, wire| {
+        let told = asked.fields.iter().map(|(name, value)| {
+            let variable = name.to_ascii_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+            format!("{variable}={value}\n")
+        });
+        wire.answer("Cache-Control: max-age=600\r\n", told.collect::<String>())
+    });
+    let spoofed = [
+        "X_Forwarded_Host",
+        "X-Forwarded_Host",
+        "X.Forwarded.Host",
+        "X_Forwarded_For",
+        "X_Forwarded_Proto",
+        "X_Real_Ip",
+        "X_Original_URL",
+        "X_HTTP_Method_Override",
+        "Content_Length",
+        "Transfer_Encoding",
+        "If_None_Match",
+    ];
+    for (setting, own) in [("drop", false), ("pass", true)] {
+        let larder =
+            Larder::before_with(&origin.url(), &format!("[server]\nunderscore_fields = \"{setting}\"\n"));
+        for name in spoofed {
+            let text = larder.get_with(&format!("/{setting}/{name}"), &[(name, "4242777")]).text();
+            assert!(!text.contains("4242777"), "{name} with {setting}: {text}");
+        }
+        let text = larder.get_with(&format!("/{setting}"), &[("api_key", "mine")]).text();
+        assert_eq!(text.contains("API_KEY=mine"), own, "{text}");
+    }
+}
+
+#[test]
+fn fields_that_origins_obey_are_not_taken_from_clients() {
+    let origin = Origin::scripted(|asked, wire| {
+        let told = asked.fields.iter().map(|(name, value)| format!("{name}: {value}\n"));
+        wire.answer("Cache-Control: max-age=600\r\n", told.collect::<String>())
+    });
+    let larder = Larder::before_with(
+        &origin.url(),
+        "[server]\ndrop_fields = [\"X-Debug\"]\npass_fields = [\"X-Scheme\"]\n",
+    );
+    for name in [
+        "Proxy",
+        "X-Original-URI",
+        "X-Url-Scheme",
+        "Front-End-Https",
+        "X-HTTP-Host-Override",
+        "True-Client-IP",
+        "Client-IP",
+        "X-Script-Name",
+        "Base-Url",
+        "Surrogate-Capability",
+        "X-HTTP-Method-Override",
+        "X-Debug",
+    ] {
+        let text = larder.get_with(&format!("/{name}"), &[(name, "evil")]).expect_status(200).text();
+        assert!(!text.contains("evil"), "{name}: {text}");
+    }
+    assert!(larder.get_with("/passed", &[("X-Scheme", "own")]).text().contains("own"));
+    // A form that stands for another method is its application's own affair.
+    larder.post("/form", b"sent").expect_status(200);
+}
+
+/// Load balancers set some of these fields and pass the others on as their clients sent them.
+#[test]
+fn what_a_trusted_proxy_passes_on_does_not_decide_what_others_get() {
+    let origin = Origin::scripted(|asked, wire| {
+        let told = |name: &str| asked.field(name).unwrap_or("-").to_owned();
+        let body = ["X-Forwarded-Host", "X-Forwarded-Port", "X-Original-URL", "Forwarded", "X-Forwarded-For"];
+        wire.answer("Cache-Control: max-age=600\r\n", body.map(told).join(" "))
+    });
+    let trusting = |keyed: &str| {
+        let lines = format!("[server.forwarded]\ntrust = [\"127.0.0.1\"]\nkeyed = [{keyed}]\n");
+        Larder::before_with(&origin.url(), &lines)
+    };
+    let spoofed = [
+        ("X-Forwarded-For", "192.0.2.7"),
+        ("X-Forwarded-Proto", "http"),
+        ("X-Forwarded-Host", "evil.example"),
+        ("X-Forwarded-Port", "666"),
+        ("X-Original-URL", "/evil"),
+        ("Forwarded", "for=192.0.2.7;host=evil.example;proto=https"),
+    ];
+    let larder = trusting("");
+    let text = larder.get_with("/page", &spoofed).text();
+    assert!(!text.contains("evil") && !text.contains("666") && text.contains("192.0.2.7"), "{text}");
+    larder.get("/page").expect_hit();
+    // Where it is part of the key, each gets its own.
+    let larder = trusting("\"X-Forwarded-Host\"");
+    for _ in 0..2 {
+        assert!(larder.get_with("/page", &spoofed).text().starts_with("evil.example - - "));
+        assert!(!larder.get("/page").text().contains("evil"));
+    }
+    larder.get_with("/page", &spoofed).expect_hit();
+    larder.get("/page").expect_hit();
+    // And a stranger still cannot send it.
+    let lines = "[server.forwarded]\ntrust = [\"192.0.2.1\"]\nkeyed = [\"X-Forwarded-Host\"]\n";
+    let larder = Larder::before_with(&origin.url(), lines);
+    assert!(!larder.get_with("/page", &spoofed).text().contains("evil"));
+    larder.get("/page").expect_hit();
+}
+
 /// An application that sends plain HTTP to HTTPS seldom says `Vary: X-Forwarded-Proto`.
 #[test]
 fn a_redirect_to_https_is_not_given_to_those_who_are_there_already() {
