@@ -1,17 +1,17 @@
-// Runs the published HTTP cache test suite against a cache, without a browser and without npm scripts.
+// Runs the published HTTP cache test suite, as it stands at its head (head.mjs), against a cache, without a browser
+// and without npm scripts.
 //
 //   node run.mjs PACKAGE origin            the suite's origin on a free port of 127.0.0.1; prints the port
 //   node run.mjs PACKAGE tests BASE [ID]   all tests (or one, with its exchanges) through the cache at BASE;
 //                                          prints { id: { kind, result, detail } } as JSON
-//   node run.mjs PACKAGE peers             the same counts for the results that the package itself carries
 //
 // PACKAGE is the directory of http-cache-tests. `result` is the suite's own judgement (display.mjs): pass,
 // fail, optional_fail, yes, no, setup_fail, harness_fail, dependency_fail, retry or untested.
 
-import fs from 'node:fs'
 import http from 'node:http'
 import path from 'node:path'
 import { createRequire } from 'node:module'
+import head from './head.mjs'
 
 const [directory, task, base, only] = process.argv.slice(2)
 const packageFile = name => path.resolve(directory, name)
@@ -31,6 +31,16 @@ const SYMBOLS = {
 
 async function origin () {
   const handlers = {}
+  const { configs } = await import(packageFile('server/utils.mjs'))
+  // What the package's origin knows nothing of: interim responses, and a wait before the final one.
+  async function before (handler, [uuid], request, response) {
+    const wanted = handler === 'test' && configs.get(uuid)?.[request.headers['req-num'] - 1]
+    for (const [status, fields] of wanted?.interim_responses ?? []) {
+      if (status === 102) response.writeProcessing()
+      if (status === 103) response.writeEarlyHints(Object.fromEntries(fields))
+    }
+    if (wanted?.response_pause) await new Promise(resolve => setTimeout(resolve, wanted.response_pause * 1000))
+  }
   for (const name of ['config', 'state', 'test']) {
     handlers[name] = (await import(packageFile(`server/handle-${name}.mjs`))).default
   }
@@ -39,7 +49,7 @@ async function origin () {
   const server = http.createServer((request, response) => {
     const [first, ...rest] = new URL(request.url, 'http://localhost').pathname.split('/').slice(1)
     const handle = handlers[first]
-    if (handle) return handle(rest, request, response)
+    if (handle) return before(first, rest, request, response).then(() => handle(rest, request, response))
     response.statusCode = 404
     response.end()
   })
@@ -47,22 +57,7 @@ async function origin () {
 }
 
 async function suites () {
-  const suites = (await import(packageFile('tests/index.mjs'))).default
-  suites.push((await import(packageFile('tests/surrogate-control.mjs'))).default)
-  for (const suite of suites) suite.tests.forEach(correct)
-  return suites
-}
-
-// Four required tests of version 0.4.5 fail whatever a cache does: the origin breaks off, and the error that
-// the cache then has to make itself is taken for a stored response, because it lacks the origin's counter.
-// The suite's later versions ask for what is asked for here: an error, without that counter.
-function correct (test) {
-  const broken = test.requests.find(request => request.disconnect && request.expected_type === 'not_cached')
-  if (!test.id.startsWith('stale-close-') || !broken) return
-  delete broken.expected_type
-  broken.expected_status = 502
-  broken.check_body = false
-  broken.expected_response_headers_missing = ['server-request-count']
+  return head((await import(packageFile('tests/index.mjs'))).default)
 }
 
 // Every test that applies to a shared cache, judged.
@@ -80,10 +75,39 @@ async function judged (suites, results) {
   return all
 }
 
+// The package's client, which also sees interim responses, and holds those that a test expects.
+function seeing (all, fetch) {
+  const seen = new Map()
+  const send = http.request
+  const place = headers => `${headers['test-id']} ${headers['req-num']}`
+  http.request = (...given) => {
+    const request = send(...given)
+    request.on('information', ({ statusCode, headers }) => {
+      const at = place({ 'test-id': request.getHeader('Test-ID'), 'req-num': request.getHeader('Req-Num') })
+      seen.set(at, [...(seen.get(at) ?? []), [statusCode, headers]])
+    })
+    return request
+  }
+  const tests = new Map(all.flatMap(suite => suite.tests).map(test => [test.id, test]))
+  return async (url, init) => {
+    const response = await fetch(url, init)
+    const own = Object.fromEntries(init?.headers?.map?.(([name, value]) => [name.toLowerCase(), value]) ?? [])
+    const expected = tests.get(own['test-id'])?.requests[own['req-num'] - 1].expected_interim_responses
+    const came = seen.get(place(own)) ?? []
+    const isThere = ([status, fields = []], at) => came[at]?.[0] === status &&
+      fields.every(([name, value]) => came[at][1][name.toLowerCase()] === value)
+    if (expected && !(came.length === expected.length && expected.every(isThere))) {
+      const message = `Interim responses are ${JSON.stringify(came)}, not ${JSON.stringify(expected)}`
+      throw Object.assign(new Error(message), { name: 'Assertion' })
+    }
+    return response
+  }
+}
+
 async function tests () {
   const { runTests, getResults } = await import(packageFile('client/runner.mjs'))
-  const fetch = createRequire(packageFile('package.json'))('node-fetch')
   const all = await suites()
+  const fetch = seeing(all, createRequire(packageFile('package.json'))('node-fetch'))
   if (only) {
     const one = all.flatMap(suite => suite.tests).find(test => test.id === only)
     if (!one) throw new Error(`no test ${only}`)
@@ -99,22 +123,6 @@ async function tests () {
   process.stdout.write(`${JSON.stringify(await judged(all, getResults()))}\n`)
 }
 
-async function peers () {
-  const all = await suites()
-  const index = (await import(packageFile('results/index.mjs'))).default
-  const counts = {}
-  for (const peer of index.filter(peer => peer.type !== 'browser')) {
-    const results = JSON.parse(fs.readFileSync(packageFile(`results/${peer.file}`), 'utf8'))
-    const count = {}
-    for (const { kind, result } of Object.values(await judged(all, results))) {
-      count[kind] ??= {}
-      count[kind][result] = (count[kind][result] ?? 0) + 1
-    }
-    counts[`${peer.name} ${peer.version}`] = count
-  }
-  process.stdout.write(`${JSON.stringify(counts, null, 2)}\n`)
-}
-
-const tasks = { origin, tests, peers }
+const tasks = { origin, tests }
 await (tasks[task] ?? (() => { throw new Error(`no task ${task}`) }))()
 if (task !== 'origin') process.exit(0)
