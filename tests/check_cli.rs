@@ -72,7 +72,7 @@ error: https towards an origin is not supported yet
 4 | endpoints = [\"https://a\"]
   |              ^^^^^^^^^^^
   |
-  = help: write \"http://a\" if the way to the origin is trusted
+  = help: name the port on which the origin speaks plain HTTP, such as \"http://a:80\", where the way to it is trusted
 
 {name}: 2 errors
 "

@@ -332,3 +332,47 @@ mod properties {
         }
     }
 }
+
+/// A wrong line, and what its help says; each was once a riddle to somebody.
+#[test]
+fn what_people_bring_along_from_elsewhere_is_answered_with_what_it_is_here() {
+    let app = "[backend.app]\nendpoints = [\"http://a\"]\n";
+    for (file, help) in [
+        (format!("{app}probe = {{ url = \"/healthz\" }}\n"), "here it is called `path`"),
+        (format!("{app}healthcheck = {{}}\n"), "here it is called `probe`"),
+        (
+            format!("{app}listen = [\":80\"]\n"),
+            "`listen` stands before all tables: move it above the first line with `[…]`",
+        ),
+        (
+            format!("{app}[cache]\nbind = \":80\"\n"),
+            "`listen` stands before all tables: move it above the first line with `[…]`",
+        ),
+        (
+            format!("{app}[route]\nmatch = {{ path = \"/x\" }}\n"),
+            "there may be several: write its name in two pairs of brackets, as in [[route]]",
+        ),
+        (
+            format!("{app}[[route]]\nmatch = {{ path = \"*.css\" }}\n"),
+            "write \"/**/*.css\" for files of that name in any folder",
+        ),
+        (format!("{app}[[route]]\nmatch = {{ path = \"^/static/.*\" }}\n"), "write \"/static/**\""),
+        (format!("{app}[[route]]\nmatch = {{ path = \"^/static/\" }}\n"), "write \"/static/**\""),
+        (format!("{app}[[route]]\nmatch = {{ path = \"^/feed\\\\.xml$\" }}\n"), "write \"/feed.xml\""),
+        (
+            format!("{app}[[route]]\nmatch = {{ path = \"^/(a|b)/\" }}\n"),
+            "`*` stands for any characters; several patterns are written as a list",
+        ),
+        (format!("{app}[[route]]\ncache = {{ query = {{ drop = [\"^utm_.*\"] }} }}\n"), "write \"utm_*\""),
+        (
+            format!("{app}[log]\naccess = \"/no/such/folder/access.log\"\n"),
+            "make it first, for the user that Larder runs as",
+        ),
+        ("[backend.app]\nendpoints = [\"22012\"]\n".into(), "write \"http://127.0.0.1:22012\""),
+        ("[backend.app]\nendpoints = [\"http://::1:8000\"]\n".into(), "write \"http://[::1]:8000\""),
+    ] {
+        let problems = refused(&file).render(Some(&source(&file)), false);
+        assert!(problems.contains(&format!("help: {help}\n")), "{file}\n{problems}");
+        assert_eq!(problems.matches("error: ").count(), 1, "{problems}");
+    }
+}

@@ -158,6 +158,7 @@ fn detail_of(json: Option<&Json>, body: &[u8]) -> String {
         Some(json) => {
             let said = |key: &str| json.get(key).and_then(Json::as_str);
             match (said("error"), said("hint")) {
+                (Some(error), Some(hint)) if error.contains('\n') => format!("{error}\n{hint}"),
                 (Some(error), Some(hint)) => format!("{error} ({hint})"),
                 (Some(error), None) => error.to_string(),
                 _ => json.to_string(),
@@ -166,6 +167,8 @@ fn detail_of(json: Option<&Json>, body: &[u8]) -> String {
         None => String::from_utf8_lossy(body).trim().to_string(),
     };
     // What comes from the network goes to a terminal: no control characters, and not pages of it.
-    let said: String = said.chars().filter(|letter| !letter.is_control()).take(500).collect();
+    // Lines stay lines: a caret points at what stands above it.
+    let said: String =
+        said.chars().filter(|letter| *letter == '\n' || !letter.is_control()).take(1_000).collect();
     if said.is_empty() { said } else { format!(": {said}") }
 }

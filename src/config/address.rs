@@ -46,11 +46,8 @@ impl std::fmt::Display for ListenAddress {
     }
 }
 
-impl Text for ListenAddress {
-    const KIND: &'static str = "address";
-    const EXAMPLE: &'static str = "0.0.0.0:8080";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
+impl ListenAddress {
+    fn read(text: &str) -> Result<Self, Fault> {
         if let Some(path) = unix_path(text)? {
             return Ok(ListenAddress::Unix(path));
         }
@@ -63,6 +60,15 @@ impl Text for ListenAddress {
         }
         Err(not_an_address(text))
     }
+}
+
+impl Text for ListenAddress {
+    const KIND: &'static str = "address";
+    const EXAMPLE: &'static str = "0.0.0.0:8080";
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        ListenAddress::read(text).map_err(|fault| without_false_help(fault, ListenAddress::read))
+    }
 
     fn show(&self) -> String {
         self.to_string()
@@ -71,6 +77,15 @@ impl Text for ListenAddress {
     fn of_number(number: &str) -> Option<String> {
         number.parse::<u16>().ok().map(|port| format!(":{port}"))
     }
+}
+
+/// Takes away a proposal that would be refused in its turn.
+fn without_false_help<T>(mut fault: Fault, read: impl FnOnce(&str) -> Result<T, Fault>) -> Fault {
+    let proposed = fault.help.as_deref().and_then(|help| help.strip_prefix("write \"")?.split('"').next());
+    if proposed.is_some_and(|proposed| read(proposed).is_err()) {
+        fault.help = None;
+    }
+    fault
 }
 
 fn not_an_address(text: &str) -> Fault {
@@ -186,11 +201,8 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-impl Text for Endpoint {
-    const KIND: &'static str = "endpoint";
-    const EXAMPLE: &'static str = "http://127.0.0.1:8000";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
+impl Endpoint {
+    fn read(text: &str) -> Result<Self, Fault> {
         if let Some(path) = unix_path(text)? {
             return Ok(Endpoint::Unix(path));
         }
@@ -199,13 +211,25 @@ impl Text for Endpoint {
         };
         match scheme.to_ascii_lowercase().as_str() {
             "http" => authority(text, rest),
-            "https" => Err(Fault::new("https towards an origin is not supported yet")
-                .help(format!("write \"http://{rest}\" if the way to the origin is trusted"))),
+            // Its port is one for TLS: plain HTTP to it would only fail later, and less clearly.
+            "https" => Err(Fault::new("https towards an origin is not supported yet").help(format!(
+                "name the port on which the origin speaks plain HTTP, such as \"http://{}:80\", where the way to it is trusted",
+                host_of(rest)
+            ))),
             _ => {
                 Err(Fault::new(format!("unknown scheme \"{scheme}\""))
                     .help(format!("write \"http://{rest}\"")))
             }
         }
+    }
+}
+
+impl Text for Endpoint {
+    const KIND: &'static str = "endpoint";
+    const EXAMPLE: &'static str = "http://127.0.0.1:8000";
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        Endpoint::read(text).map_err(|fault| without_false_help(fault, Endpoint::read))
     }
 
     fn show(&self) -> String {
@@ -217,7 +241,20 @@ impl Text for Endpoint {
     }
 }
 
+/// The host of `host:port/path`, as it was written.
+fn host_of(rest: &str) -> &str {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
 fn without_scheme(text: &str) -> Fault {
+    if text.parse::<u16>().is_ok() {
+        return Fault::new("an endpoint is more than a port")
+            .help(format!("write \"http://127.0.0.1:{text}\""));
+    }
     if text.starts_with('/') || text.starts_with("./") {
         return Fault::new("a Unix socket is written with `unix:`").help(format!("write \"unix:{text}\""));
     }
@@ -257,8 +294,15 @@ fn authority(text: &str, rest: &str) -> Result<Endpoint, Fault> {
         },
     };
     if authority.parse::<std::net::Ipv6Addr>().is_ok() {
+        // `::1:8000` is an address, too; who writes that many digits last most likely means a port.
+        let meant = match authority.rsplit_once(':') {
+            Some((host, port)) if port.len() >= 4 && port.parse::<u16>().is_ok() && is_ipv6(host) => {
+                format!("[{host}]:{port}")
+            }
+            _ => format!("[{authority}]"),
+        };
         return Err(
-            Fault::new("an IPv6 address stands in brackets").help(format!("write \"http://[{authority}]\""))
+            Fault::new("an IPv6 address stands in brackets").help(format!("write \"http://{meant}\""))
         );
     }
     let sound = |letter: char| letter.is_ascii_alphanumeric() || "-._:".contains(letter);
@@ -270,6 +314,10 @@ fn authority(text: &str, rest: &str) -> Result<Endpoint, Fault> {
         port => port.unwrap_or(80),
     };
     Ok(Endpoint::Http { host: host.to_ascii_lowercase(), port })
+}
+
+fn is_ipv6(text: &str) -> bool {
+    text.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
 #[cfg(test)]
@@ -324,7 +372,13 @@ mod tests {
             ("127.0.0.1:8000", "write \"http://127.0.0.1:8000\""),
             ("app", "write \"http://app:80\""),
             ("ftp://app", "write \"http://app\""),
-            ("https://app:8443", "write \"http://app:8443\" if the way to the origin is trusted"),
+            (
+                "https://app:8443",
+                "name the port on which the origin speaks plain HTTP, such as \"http://app:80\", where the way to it is trusted",
+            ),
+            ("22012", "write \"http://127.0.0.1:22012\""),
+            ("http://::1:8000", "write \"http://[::1]:8000\""),
+            ("http://fe80::1:2", "write \"http://[fe80::1:2]\""),
             ("http://app/base", "write \"http://app\""),
             ("http://::1", "write \"http://[::1]\""),
             ("/run/x.sock", "write \"unix:/run/x.sock\""),
@@ -366,6 +420,23 @@ mod tests {
         #[test]
         fn no_text_makes_the_readers_panic(text in "(unix:|http://|:|\\[)?[a-z0-9:./\\[\\]@?-]{0,20}") {
             let _ = (ListenAddress::parse(&text), Endpoint::parse(&text), AdminAddress::parse(&text));
+        }
+
+        /// Help that would be refused in its turn is none.
+        #[test]
+        fn what_is_proposed_can_be_written(
+            text in "(unix:|http://|https://|:|\\[)?([a-z0-9:./\\[\\]@?-]{0,12}|[0-9:a-f]{0,12}:[0-9]{1,6}|[0-9]{1,6})",
+        ) {
+            let proposed = |fault: Fault| {
+                let help = fault.help?;
+                Some(help.strip_prefix("write \"")?.split('"').next()?.to_owned())
+            };
+            if let Some(listen) = ListenAddress::parse(&text).err().and_then(proposed) {
+                prop_assert!(ListenAddress::parse(&listen).is_ok(), "{text}: {listen}");
+            }
+            if let Some(endpoint) = Endpoint::parse(&text).err().and_then(proposed) {
+                prop_assert!(Endpoint::parse(&endpoint).is_ok(), "{text}: {endpoint}");
+            }
         }
     }
 }

@@ -134,7 +134,9 @@ impl Resolver<'_, '_> {
         if let Some(format) = overrides.log_format {
             (log.format, log.access_format) = (format, format);
         }
+        let is_overridden = overrides.access_log.is_some();
         log.access = overrides.access_log.unwrap_or(log.access);
+        self.refuse_missing_folder(&log.access, is_overridden);
         Some(Settings {
             listen,
             admin: Admin {
@@ -153,6 +155,19 @@ impl Resolver<'_, '_> {
             node: file.node,
             server: file.server,
         })
+    }
+
+    /// A log whose folder is not there could not be opened: better known now than at the start.
+    fn refuse_missing_folder(&mut self, access: &AccessLog, is_overridden: bool) {
+        let AccessLog::File(path) = access else { return };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let Some(folder) = folder.filter(|folder| !folder.is_dir()) else { return };
+        let place = match is_overridden {
+            true => Place::Outside("--access-log".to_string()),
+            false => self.place(&["log", "access"], "--access-log"),
+        };
+        let fault = Fault::new(format!("there is no folder {}", folder.display()));
+        self.problems.error_at(place, fault.help("make it first, for the user that Larder runs as"));
     }
 
     /// `--listen`, then the file, then `$PORT`, then the default.

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::problem::{Fault, Problems};
-use super::suggest::{nearest, other_name};
+use super::suggest::{nearest, other_names};
 use super::value::{Shape, Value, Written};
 
 /// All there is to know about one setting.
@@ -68,16 +68,20 @@ pub fn refuse_unknown<S: Section>(written: &Written<'_>, problems: &mut Problems
 }
 
 fn what_was_meant<S: Section>(name: &str) -> String {
-    if let Some(ours) = other_name(name).filter(|ours| S::KEYS.contains(ours)) {
+    if let Some(ours) = other_names(name).find(|ours| S::KEYS.contains(ours)) {
         return format!("here it is called `{ours}`");
     }
     if let Some(key) = nearest(name, S::KEYS.iter().copied()) {
         return format!("did you mean `{key}`?");
     }
     let everywhere = super::reference::paths();
-    let sought = other_name(name).unwrap_or(name);
-    if let Some(path) = everywhere.iter().find(|path| path.rsplit('.').next() == Some(sought)) {
-        return format!("there is `{path}`");
+    let called = |sought: &str| everywhere.iter().find(|path| path.rsplit('.').next() == Some(sought));
+    // What it is called here goes before what others mean by it.
+    if let Some(path) = called(name).or_else(|| other_names(name).find_map(called)) {
+        return match path.contains('.') {
+            true => format!("there is `{path}`"),
+            false => format!("`{path}` stands before all tables: move it above the first line with `[…]`"),
+        };
     }
     format!(
         "the settings here are {}",

@@ -12,15 +12,18 @@ pub fn nearest<'c>(written: &str, candidates: impl IntoIterator<Item = &'c str>)
         .map(|(_, candidate)| candidate)
 }
 
-/// What other proxies call a setting, and what it is called here.
-pub fn other_name(written: &str) -> Option<&'static str> {
-    const NAMES: [(&str, &str); 22] = [
+/// What other proxies call a setting, and what it may be called here.
+pub fn other_names(written: &str) -> impl Iterator<Item = &'static str> + use<> {
+    const NAMES: [(&str, &str); 26] = [
         ("allowed", "allow"),
         ("backends", "backend"),
         ("bind", "listen"),
+        ("check", "probe"),
         ("cluster", "backend"),
         ("grace", "stale_while_revalidate"),
+        ("healthcheck", "probe"),
         ("hosts", "host"),
+        ("inactive", "keep"),
         ("keep_stale", "stale_if_error"),
         ("max_age", "ttl"),
         ("max_size", "memory"),
@@ -35,11 +38,12 @@ pub fn other_name(written: &str) -> Option<&'static str> {
         ("threads", "workers"),
         ("upstream", "backend"),
         ("url", "endpoints"),
+        ("url", "path"),
         ("urls", "endpoints"),
         ("when", "match"),
     ];
     let written = fold(written);
-    NAMES.iter().find(|(other, _)| fold(other) == written).map(|(_, ours)| *ours)
+    NAMES.iter().filter(move |(other, _)| fold(other) == written).map(|(_, ours)| *ours)
 }
 
 /// Case, `-` and `_` are not what a person means to distinguish by.
@@ -89,8 +93,9 @@ mod tests {
 
     #[test]
     fn the_words_of_other_proxies_are_known() {
-        assert_eq!(other_name("upstream"), Some("backend"));
-        assert_eq!(other_name("max-age"), Some("ttl"));
-        assert_eq!(other_name("wibble"), None);
+        assert_eq!(other_names("upstream").collect::<Vec<_>>(), ["backend"]);
+        assert_eq!(other_names("max-age").collect::<Vec<_>>(), ["ttl"]);
+        assert_eq!(other_names("url").collect::<Vec<_>>(), ["endpoints", "path"]);
+        assert_eq!(other_names("wibble").count(), 0);
     }
 }

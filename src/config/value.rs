@@ -306,6 +306,10 @@ impl<T: Value + PartialEq> Value for Vec<T> {
     fn read(written: &Written<'_>, problems: &mut Problems) -> Option<Self> {
         let DeValue::Array(members) = written.get_ref() else {
             let help = match T::read(written, &mut Problems::default()) {
+                // Where it would be a table of settings, its header is what is wrong, whatever stands below it.
+                _ if !T::settings().is_empty() => Some(
+                    "there may be several: write its name in two pairs of brackets, as in [[route]]".into(),
+                ),
                 Some(value) => value.show().map(|text| format!("write [{text}]")),
                 None => None,
             };

@@ -12,7 +12,7 @@ use super::problem::Fault;
 use super::rooms::{Backend, Cache, Limits, Log, Node, PurgeAccess, Server};
 use super::section::section;
 use super::value::{Named, OneOrMany, Text};
-use crate::policy::{ClientDirectives, HostPattern, NamePattern, PathPattern, PatternError};
+use crate::policy::{ClientDirectives, HostPattern, NamePattern, PathPattern, PatternError, pattern_for};
 
 section! {
     /// Where Larder listens. These come first in the file, before any `[table]`.
@@ -117,13 +117,13 @@ section! {
 }
 
 macro_rules! pattern {
-    ($Pattern:ty, $kind:literal, $example:literal) => {
+    ($Pattern:ty, $kind:literal, $example:literal, $any:literal) => {
         impl Text for $Pattern {
             const KIND: &'static str = $kind;
             const EXAMPLE: &'static str = $example;
 
             fn parse(text: &str) -> Result<Self, Fault> {
-                <$Pattern>::parse(text).map_err(|error| fault_of(text, &error))
+                <$Pattern>::parse(text).map_err(|error| fault_of(text, &error, $any))
             }
 
             fn show(&self) -> String {
@@ -132,14 +132,24 @@ macro_rules! pattern {
         }
     };
 }
-pattern!(HostPattern, "host pattern", "*.example.com");
-pattern!(PathPattern, "path pattern", "/static/**");
-pattern!(NamePattern, "name pattern", "utm_*");
+pattern!(HostPattern, "host pattern", "*.example.com", "**");
+pattern!(PathPattern, "path pattern", "/static/**", "**");
+pattern!(NamePattern, "name pattern", "utm_*", "*");
 
-fn fault_of(text: &str, error: &PatternError) -> Fault {
+/// `any` is how such a pattern says that anything may follow.
+fn fault_of(text: &str, error: &PatternError, any: &str) -> Fault {
     let fault = Fault::new(error.to_string());
     match error {
+        // `*` stands for anything but a slash: what is meant is a name anywhere.
+        PatternError::PathWithoutSlash if text.starts_with('*') => fault.help(format!(
+            "write \"/**/{}\" for files of that name in any folder",
+            text.trim_start_matches("**/")
+        )),
         PatternError::PathWithoutSlash => fault.help(format!("write \"/{text}\"")),
+        PatternError::RegularExpression => match pattern_for(text, any) {
+            Some(pattern) => fault.help(format!("write \"{pattern}\"")),
+            None => fault.help("`*` stands for any characters; several patterns are written as a list"),
+        },
         PatternError::PathWithQuery => {
             fault.help("write the path alone; `cache.query` says what of the query counts")
         }

@@ -7,6 +7,6 @@ mod pattern;
 mod query;
 mod route;
 
-pub use pattern::{HostPattern, NamePattern, PathPattern, PatternError};
+pub use pattern::{HostPattern, NamePattern, PathPattern, PatternError, pattern_for};
 pub use query::QueryRule;
 pub use route::{BackendIndex, ClientDirectives, Handling, Match, Route, RouteCache, Routes};

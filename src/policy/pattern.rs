@@ -17,6 +17,8 @@ pub enum PatternError {
     PathWithQuery,
     #[error("a host pattern has neither scheme, nor path, nor port")]
     NotAHost,
+    #[error("this is a pattern with `*`, not a regular expression")]
+    RegularExpression,
     #[error("the pattern cannot be read: {0}")]
     Unreadable(String),
 }
@@ -135,6 +137,9 @@ impl PathPattern {
         if text.is_empty() {
             return Err(PatternError::Empty);
         }
+        if is_regular_expression(text) {
+            return Err(PatternError::RegularExpression);
+        }
         let written = if text == "**" { "/**".to_string() } else { text.to_string() };
         if !written.starts_with('/') {
             return Err(PatternError::PathWithoutSlash);
@@ -198,7 +203,11 @@ impl NamePattern {
     /// # Errors
     /// When it is empty.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        if text.is_empty() { Err(PatternError::Empty) } else { Ok(NamePattern(text.to_string())) }
+        match text {
+            "" => Err(PatternError::Empty),
+            _ if is_regular_expression(text) => Err(PatternError::RegularExpression),
+            _ => Ok(NamePattern(text.to_string())),
+        }
     }
 
     /// Whether `name` is one of those meant. Takes time linear in both, times the number of stars.
@@ -221,6 +230,32 @@ impl fmt::Display for NamePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// What other proxies take for a path or a name, and would match nothing here: anchors, which no sensible path or
+/// name begins or ends with.
+fn is_regular_expression(text: &str) -> bool {
+    text.starts_with('^') || text.ends_with('$') || text.starts_with("~ ") || text.contains("(?")
+}
+
+/// A pattern that a regular expression of the simple sort most likely means: `^/static/.*` is `/static/**`. None
+/// where it says more than a pattern can.
+pub fn pattern_for(expression: &str, any: &str) -> Option<String> {
+    let bare = expression.trim_start_matches(['~', '*', ' ']).trim_start_matches('^');
+    let (bare, open_end) = match bare.strip_suffix('$') {
+        Some(bare) => (bare, false),
+        None => (bare, true),
+    };
+    let plain = bare.replace(".*", "\0").replace("\\.", "\u{1}");
+    if plain.contains(['[', ']', '(', ')', '|', '+', '?', '{', '}', '\\', '$', '.', '*']) {
+        return None;
+    }
+    let ends_open = open_end && !plain.ends_with('\0');
+    let mut pattern = plain.replace('\0', any).replace('\u{1}', ".");
+    if ends_open {
+        pattern.push_str(any);
+    }
+    Some(pattern)
 }
 
 const GLOB_CHARACTERS: [char; 8] = ['*', '?', '[', ']', '{', '}', '\\', '!'];
