@@ -60,8 +60,12 @@ pub(super) fn assemble(settings: &Settings, clock: Clock) -> Result<Parts, Failu
         .collect();
     let store = Store::new(store_settings(settings));
     let cache = &settings.cache;
-    let fetch_settings =
-        FetchSettings { follower_wait: cache.follower_wait, window: cache.window.0, flights: cache.flights };
+    let fetch_settings = FetchSettings {
+        follower_wait: cache.follower_wait,
+        leaders: cache.leaders,
+        window: cache.window.0,
+        flights: cache.flights,
+    };
     let fetch = Fetch::new(fetch_settings, store.clone(), clock.clone());
     let mut random = [0; 24];
     getrandom::fill(&mut random).map_err(Failure::Random)?;
@@ -146,6 +150,7 @@ fn policy(settings: &Settings, route: &Route) -> semantics::Policy {
         heuristic_max: cache.heuristic_max,
         stale_while_revalidate: own.stale_while_revalidate,
         stale_if_error: own.stale_if_error,
+        stale_after: own.stale_after,
         shared_max_age: match cache.shared_max_age {
             config::SharedMaxAge::ForbidsStale => rules::SharedMaxAge::ForbidsStale,
             config::SharedMaxAge::AllowsStatedWindows => rules::SharedMaxAge::AllowsStatedWindows,
@@ -319,6 +324,8 @@ pub(super) fn limits(settings: &Settings) -> Limits {
         idle: limits.keep_alive_timeout,
         body_bytes: limits.body_bytes.0,
         body_idle: limits.body_idle_timeout,
+        body_rate: limits.body_rate.0,
+        half_closed: limits.half_closed_timeout,
         write_idle: limits.write_timeout,
         trailers: limits.trailer_fields,
         trailer_bytes: limits.trailer_bytes.as_usize(),

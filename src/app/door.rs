@@ -41,6 +41,11 @@ impl Service for Door {
         self.parts.pipeline.refuse(refusal.status(), refusal.as_str(), peer, received)
     }
 
+    fn abandoned(&self, peer: &Peer) {
+        tracing::debug!(%peer, "a client left before its answer began");
+        self.parts.events.metrics().abandoned();
+    }
+
     fn finished(&self, outcome: &Outcome, sent: Sent) {
         self.parts.events.request_finished(&Finished {
             outcome,

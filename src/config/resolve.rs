@@ -440,6 +440,7 @@ fn route_cache(cache: &Cache, own: Option<&WrittenCache>) -> RouteCache {
         default_ttl: own.default_ttl.or(cache.default_ttl),
         stale_while_revalidate: own.stale_while_revalidate.unwrap_or(cache.stale_while_revalidate),
         stale_if_error: own.stale_if_error.unwrap_or(cache.stale_if_error),
+        stale_after: own.stale_after.or(cache.stale_after),
         client_directives: own.client_directives.unwrap_or(cache.client_directives),
         query: QueryRule { drop: query.drop, keep: query.keep, sort: query.sort },
     }

@@ -47,6 +47,11 @@ section! {
         /// For how long a stale response is served in place of an error (RFC 5861 §4), where the origin
         /// does not say.
         pub stale_if_error: Duration = seconds(3600),
+        /// How long the origin may take to answer, or a request may wait for its turn there, before a stale
+        /// response is served instead, where `stale-if-error` would allow it if the origin failed. The fetch
+        /// goes on in the background. Left out, it is 2s, and only for responses that state `stale-if-error`
+        /// themselves. 0s turns it off.
+        pub stale_after: Option<Duration> = None,
         /// For how long a response with a validator is kept beyond all stale windows, so that it can be
         /// revalidated (`304`) rather than fetched anew.
         pub keep: Duration = seconds(86_400),
@@ -101,9 +106,12 @@ section! {
         pub strip_tags: bool = true,
         /// Whether responses carry `Cache-Status` (RFC 9211).
         pub cache_status: CacheStatus = CacheStatus::Full,
-        /// How long a request waits for the head of a response that another one is fetching already,
-        /// before it asks the origin itself.
+        /// How long requests wait for the head of a response that another one is fetching already, before
+        /// one of them asks the origin too; after each further wait one more may.
         pub follower_wait: Duration = seconds(5),
+        /// How many requests may ask the origin for the same page at once because it is slow, the first one
+        /// counted. All others take what comes first.
+        pub leaders: usize = 3 => check::at_least_one,
         /// How many fetches that others may join can be under way; further requests fetch alone.
         pub flights: usize = 100_000 => check::at_least_one,
         /// How much of a body that is not stored is held while the slowest of its readers catches up.
@@ -153,6 +161,12 @@ section! {
         pub head_timeout: Duration = seconds(10) => check::some_time,
         /// How long a client may send nothing within a body (408).
         pub body_idle_timeout: Duration = seconds(30) => check::some_time,
+        /// How many bytes of a body a client has to send each second while it is waited for (408). What came
+        /// faster makes up for pauses of up to `body_idle_timeout`. 0 is no bound.
+        pub body_rate: Size = Size(512),
+        /// How long after a client has closed its sending side it is found out whether it has left, where
+        /// nobody else needs its answer. A client of HTTP/1.1 is sent a `100 (Continue)` for that.
+        pub half_closed_timeout: Duration = Duration::from_millis(250),
         /// How long a connection stays open between two requests.
         pub keep_alive_timeout: Duration = seconds(60) => check::some_time,
         /// How long a client may take nothing of a response before the connection is cut.

@@ -96,6 +96,8 @@ section! {
         pub stale_while_revalidate: Option<Duration> = None,
         /// For how long a stale response is served in place of an error, where the origin does not say.
         pub stale_if_error: Option<Duration> = None,
+        /// How long the origin may take before a stale response is served instead.
+        pub stale_after: Option<Duration> = None,
         /// Whether a request's own `Cache-Control` is obeyed.
         pub client_directives: Option<ClientDirectives> = None,
         /// What of the query counts.

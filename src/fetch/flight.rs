@@ -3,6 +3,10 @@
 //! The leader publishes a [`Landing`] as soon as it knows what the followers can have. A leader that dies
 //! or is cancelled drops its end of the channel, which wakes every follower at once: none of them is
 //! worse off than if it had asked alone.
+//!
+//! One that takes longer than a follower waits gets company: one follower at a time, and no more than a bound,
+//! leads beside it. Whichever of them first has something to share answers all who follow; what fails while
+//! another is still under way answers nobody.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +15,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Locks of the table of flights; a power of two.
 const SHARDS: usize = 64;
@@ -24,6 +29,8 @@ pub struct FlightKey(pub u128);
 #[derive(Debug)]
 pub struct Flights<L> {
     shards: Box<[Mutex<Shard<L>>]>,
+    /// Numbers of leaders, so that one flight is never taken for another under the same key.
+    numbers: AtomicUsize,
     under_way: AtomicUsize,
     limit: usize,
 }
@@ -32,10 +39,17 @@ type Shard<L> = HashMap<FlightKey, Entry<L>, foldhash::fast::FixedState>;
 
 #[derive(Debug)]
 struct Entry<L> {
+    /// The first leader's.
     number: usize,
-    /// The ledger's head when the origin request was sent.
+    /// The ledger's head when the first origin request was sent.
     born: u64,
-    landing: watch::Receiver<Option<L>>,
+    landing: watch::Sender<Option<L>>,
+    /// How many lead it.
+    leaders: usize,
+    /// When the last of them began.
+    last_led: Instant,
+    /// The leader whose landing it is, once there is one.
+    winner: Option<usize>,
 }
 
 /// How a request takes part.
@@ -49,11 +63,23 @@ pub enum Part<L: Clone> {
     Alone,
 }
 
+/// What a follower does that has waited for long.
+#[derive(Debug)]
+pub enum Company<L: Clone> {
+    /// It leads too.
+    Lead(Leader<L>),
+    /// Enough do, or another one has just begun: it waits on.
+    Wait(Duration),
+    /// Nobody can join this flight any more: what it brings is at hand, or a purge has overtaken it.
+    Over,
+}
+
 impl<L: Clone> Flights<L> {
     /// No flights yet; at most `limit` at a time, further ones go [`Part::Alone`].
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Flights {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            numbers: AtomicUsize::new(0),
             under_way: AtomicUsize::new(0),
             limit,
         })
@@ -73,17 +99,67 @@ impl<L: Clone> Flights<L> {
         if let Some(entry) = shard.get(&key)
             && may_join(entry.born, entry.landing.borrow().as_ref())
         {
-            return Part::Follow(Follower { landing: entry.landing.clone() });
+            return Part::Follow(entry.follower());
         }
         if self.under_way.load(Ordering::Relaxed) >= self.limit {
             return Part::Alone;
         }
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let (sender, landing) = watch::channel(None);
-        shard.insert(key, Entry { number, born, landing });
+        let number = self.next_number();
+        let (landing, _) = watch::channel(None);
+        let entry = Entry {
+            number,
+            born,
+            landing: landing.clone(),
+            leaders: 1,
+            last_led: Instant::now(),
+            winner: None,
+        };
+        shard.insert(key, entry);
+        Part::Lead(self.leader(key, number, number, landing))
+    }
+
+    /// For a follower that has waited for `wait`: leads beside those who do, if fewer than `most` do and none
+    /// has begun within `wait`.
+    pub fn accompany(
+        self: &Arc<Self>,
+        key: FlightKey,
+        follower: &Follower<L>,
+        wait: Duration,
+        most: usize,
+    ) -> Company<L> {
+        let mut shard = self.shard(key).lock();
+        let Some(entry) = shard.get_mut(&key).filter(|entry| entry.number == follower.flight) else {
+            return Company::Over;
+        };
+        if entry.winner.is_some() {
+            return Company::Over;
+        }
+        let since = entry.last_led.elapsed();
+        if since < wait {
+            return Company::Wait(wait - since);
+        }
+        if entry.leaders >= most || self.under_way.load(Ordering::Relaxed) >= self.limit {
+            return Company::Wait(wait);
+        }
+        entry.leaders += 1;
+        entry.last_led = Instant::now();
+        let landing = entry.landing.clone();
+        Company::Lead(self.leader(key, follower.flight, self.next_number(), landing))
+    }
+
+    fn leader(
+        self: &Arc<Self>,
+        key: FlightKey,
+        flight: usize,
+        number: usize,
+        landing: watch::Sender<Option<L>>,
+    ) -> Leader<L> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        Part::Lead(Leader { flights: self.clone(), key, number, landing: sender })
+        Leader { flights: self.clone(), key, flight, number, landing }
+    }
+
+    fn next_number(&self) -> usize {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether there is a flight for `key`, as a follower of it; never begins one.
@@ -94,10 +170,10 @@ impl<L: Clone> Flights<L> {
     ) -> Option<Follower<L>> {
         let shard = self.shard(key).lock();
         let entry = shard.get(&key).filter(|entry| may_join(entry.born, entry.landing.borrow().as_ref()))?;
-        Some(Follower { landing: entry.landing.clone() })
+        Some(entry.follower())
     }
 
-    /// How many flights are under way.
+    /// How many fetches are under way that others may share.
     pub fn under_way(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
     }
@@ -107,48 +183,89 @@ impl<L: Clone> Flights<L> {
     }
 }
 
-/// The one who fetches. Dropped without having published anything, it releases its followers.
+impl<L> Entry<L> {
+    fn follower(&self) -> Follower<L> {
+        Follower { flight: self.number, landing: self.landing.subscribe() }
+    }
+}
+
+/// One who fetches. Dropped without having published anything, the last one releases the followers.
 #[derive(Debug)]
 pub struct Leader<L: Clone> {
     flights: Arc<Flights<L>>,
     key: FlightKey,
+    flight: usize,
     number: usize,
     landing: watch::Sender<Option<L>>,
 }
 
 impl<L: Clone> Leader<L> {
-    /// Tells the followers, and who joins later, what there is; the flight stays open to further ones.
+    /// Tells the followers, and who joins later, what there is; the flight stays open to further ones. Does
+    /// nothing where another leader was faster.
     pub fn publish(&self, landing: L) {
+        let mut shard = self.flights.shard(self.key).lock();
+        match shard.get_mut(&self.key).filter(|entry| entry.number == self.flight) {
+            Some(entry) if entry.winner.is_some_and(|winner| winner != self.number) => return,
+            Some(entry) => entry.winner = Some(self.number),
+            // A purge has overtaken it: only those follow who joined before.
+            None if self.landing.borrow().is_some() => return,
+            None => {}
+        }
+        drop(shard);
         self.landing.send_replace(Some(landing));
     }
 
     /// Closes the flight to further followers, then tells those who follow.
     pub fn publish_last(self, landing: L) {
-        self.close();
-        self.landing.send_replace(Some(landing));
+        self.finish(|| landing);
     }
 
     /// Closes the flight, then tells those who follow, if there are any, what `landing` says.
     pub fn finish(self, landing: impl FnOnce() -> L) {
-        self.close();
-        // The table's own end of the channel is gone: those that are left are followers.
-        if self.landing.receiver_count() > 0 {
+        // The table's own end of the channel can have no receivers: those that are left are followers.
+        if self.close() && self.landing.receiver_count() > 0 {
             self.landing.send_replace(Some(landing()));
         }
     }
 
-    fn close(&self) {
+    /// This fetch has failed: those who follow are told so, unless another leader may still have something
+    /// better for them.
+    pub fn fail(self, landing: L) {
+        let has_company = {
+            let shard = self.flights.shard(self.key).lock();
+            let entry = shard.get(&self.key).filter(|entry| entry.number == self.flight);
+            entry.is_some_and(|entry| entry.leaders > 1 && entry.winner.is_none())
+        };
+        if !has_company {
+            self.publish_last(landing);
+        }
+    }
+
+    /// Takes the flight out of the table; false where another leader was faster.
+    fn close(&self) -> bool {
         let mut shard = self.flights.shard(self.key).lock();
-        // Another flight may have taken the place since, after a purge.
-        if shard.get(&self.key).is_some_and(|entry| entry.number == self.number) {
-            shard.remove(&self.key);
+        match shard.get(&self.key).filter(|entry| entry.number == self.flight) {
+            Some(entry) if entry.winner.is_some_and(|winner| winner != self.number) => false,
+            Some(_) => {
+                shard.remove(&self.key);
+                true
+            }
+            // Another flight may have taken the place since, after a purge; or this one was closed already.
+            None => self.landing.borrow().is_none(),
         }
     }
 }
 
 impl<L: Clone> Drop for Leader<L> {
     fn drop(&mut self) {
-        self.close();
+        let mut shard = self.flights.shard(self.key).lock();
+        if let Some(entry) = shard.get_mut(&self.key).filter(|entry| entry.number == self.flight) {
+            entry.leaders -= 1;
+            // What it brought is stored by now, or broken; or there is nobody left who could bring anything.
+            if entry.winner == Some(self.number) || (entry.winner.is_none() && entry.leaders == 0) {
+                shard.remove(&self.key);
+            }
+        }
         self.flights.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -156,26 +273,34 @@ impl<L: Clone> Drop for Leader<L> {
 /// One who waits for another's fetch.
 #[derive(Debug)]
 pub struct Follower<L> {
+    /// The number of the flight that it follows.
+    flight: usize,
     landing: watch::Receiver<Option<L>>,
 }
 
 /// Why a follower got nothing to share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deserted {
-    /// The leader is gone without a word.
+    /// The leaders are gone without a word.
     LeaderGone,
-    /// The leader had nothing to say within the time a follower waits.
+    /// They had nothing to say within the time that a follower waits.
     TooSlow,
 }
 
 impl<L: Clone> Follower<L> {
     /// Waits for the landing, at most `patience`. Cancel safe.
-    pub async fn landing(mut self, patience: Duration) -> Result<L, Deserted> {
-        let landed = self.landing.wait_for(Option::is_some);
-        match tokio::time::timeout(patience, landed).await {
+    pub async fn landing(&mut self, patience: Duration) -> Result<L, Deserted> {
+        match tokio::time::timeout(patience, self.landed()).await {
             Err(_) => Err(Deserted::TooSlow),
-            Ok(Err(_)) => Err(Deserted::LeaderGone),
-            Ok(Ok(landing)) => (*landing).clone().ok_or(Deserted::LeaderGone),
+            Ok(landing) => landing,
+        }
+    }
+
+    /// Waits for the landing for as long as anybody leads. Cancel safe.
+    pub async fn landed(&mut self) -> Result<L, Deserted> {
+        match self.landing.wait_for(Option::is_some).await {
+            Err(_) => Err(Deserted::LeaderGone),
+            Ok(landing) => (*landing).clone().ok_or(Deserted::LeaderGone),
         }
     }
 }
@@ -207,7 +332,7 @@ mod tests {
         let leader = lead(&flights);
         let followers: Vec<_> = (0..100).map(|_| follow(&flights)).collect();
         leader.publish_last(42);
-        for follower in followers {
+        for mut follower in followers {
             assert_eq!(follower.landing(LONG).await, Ok(42));
         }
         drop(lead(&flights));
@@ -218,7 +343,7 @@ mod tests {
     async fn a_leader_that_dies_releases_its_followers() {
         let flights = Flights::new(10);
         let leader = lead(&flights);
-        let follower = follow(&flights);
+        let mut follower = follow(&flights);
         drop(leader);
         assert_eq!(follower.landing(LONG).await, Err(Deserted::LeaderGone));
         drop(lead(&flights));
@@ -228,7 +353,7 @@ mod tests {
     async fn a_follower_does_not_wait_for_ever() {
         let flights = Flights::new(10);
         let _leader = lead(&flights);
-        let follower = follow(&flights);
+        let mut follower = follow(&flights);
         assert_eq!(follower.landing(Duration::from_secs(5)).await, Err(Deserted::TooSlow));
     }
 
@@ -238,9 +363,99 @@ mod tests {
         let old = lead(&flights);
         let Part::Lead(new) = flights.join(KEY, 5, |born, _| born >= 5) else { panic!("joined") };
         drop(old);
-        let late = follow(&flights);
+        let mut late = follow(&flights);
         new.publish(1);
         assert_eq!(late.landing(LONG).await, Ok(1));
+    }
+
+    const WAIT: Duration = Duration::from_secs(5);
+
+    fn accompany(flights: &Arc<Flights<u32>>, follower: &Follower<u32>) -> Option<Leader<u32>> {
+        match flights.accompany(KEY, follower, WAIT, 3) {
+            Company::Lead(leader) => Some(leader),
+            Company::Wait(_) => None,
+            Company::Over => panic!("over"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_leader_gets_company_once_in_a_while_and_not_more_than_the_bound() {
+        let flights = Flights::new(10);
+        let mut leaders = vec![lead(&flights)];
+        let followers: Vec<_> = (0..100).map(|_| follow(&flights)).collect();
+        for waits in 0..10 {
+            let company: Vec<_> = followers.iter().filter_map(|one| accompany(&flights, one)).collect();
+            assert!(company.len() <= 1, "one at a time");
+            assert_eq!(company.len(), usize::from((1..=2).contains(&waits)), "after {waits} waits");
+            leaders.extend(company);
+            tokio::time::advance(WAIT).await;
+        }
+        assert_eq!(leaders.len(), 3);
+        // One that is over makes room for another.
+        leaders.pop();
+        assert!(accompany(&flights, &followers[0]).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_answers_first_answers_all_and_a_failure_only_when_nobody_is_left() {
+        // The order in which three leaders end, and what each brings; the number is what all get.
+        #[derive(Clone, Copy)]
+        enum Does {
+            Publish(u32),
+            PublishLast(u32),
+            Fail,
+            Vanish,
+        }
+        use Does::*;
+        let cases = [
+            ([Publish(1), Publish(2), PublishLast(3)], Ok(1)),
+            ([PublishLast(1), Fail, Publish(3)], Ok(1)),
+            ([Fail, Publish(2), Publish(3)], Ok(2)),
+            ([Vanish, Fail, PublishLast(3)], Ok(3)),
+            ([Fail, Vanish, Vanish], Err(Deserted::LeaderGone)),
+            ([Vanish, Vanish, Fail], Ok(0)),
+        ];
+        for (number, (does, expected)) in cases.into_iter().enumerate() {
+            let flights = Flights::new(10);
+            let first = lead(&flights);
+            let mut followers: Vec<_> = (0..5).map(|_| follow(&flights)).collect();
+            let mut leaders = vec![first];
+            for _ in 0..2 {
+                tokio::time::advance(WAIT).await;
+                leaders.push(accompany(&flights, &followers[0]).unwrap());
+            }
+            for (leader, does) in leaders.into_iter().zip(does) {
+                match does {
+                    Publish(what) => leader.publish(what),
+                    PublishLast(what) => leader.publish_last(what),
+                    Fail => leader.fail(0),
+                    Vanish => drop(leader),
+                }
+            }
+            for follower in &mut followers {
+                assert_eq!(follower.landing(LONG).await, expected, "case {number}");
+            }
+            assert_eq!(flights.under_way(), 0);
+            assert!(
+                matches!(flights.join(KEY, 0, |_, _| true), Part::Lead(_)),
+                "case {number} left something"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_flight_of_the_faster_leader_stays_open_until_its_own_end() {
+        let flights = Flights::new(10);
+        let slow = lead(&flights);
+        let follower = follow(&flights);
+        tokio::time::advance(WAIT).await;
+        let quick = accompany(&flights, &follower).unwrap();
+        quick.publish(2);
+        drop(slow);
+        assert_eq!(follow(&flights).landing(LONG).await, Ok(2));
+        assert!(matches!(flights.accompany(KEY, &follower, WAIT, 3), Company::Over));
+        drop(quick);
+        assert!(matches!(flights.join(KEY, 0, |_, _| true), Part::Lead(_)));
     }
 
     #[test]

@@ -17,12 +17,13 @@ pub mod tape;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 pub use errand::{Errand, Purpose};
-use flight::{Deserted, FlightKey, Flights, Part};
+use flight::{Company, Deserted, FlightKey, Flights, Follower, Part};
 pub use outcome::{Arrival, Fetched, Landing};
 pub use run::Times;
 
@@ -33,8 +34,10 @@ use crate::store::{Key, Store, StoredResponse};
 /// The bounds of fetching.
 #[derive(Clone, Debug)]
 pub struct FetchSettings {
-    /// How long a follower waits for a leader's head before it asks alone.
+    /// How long followers wait for a leader's head before one of them asks too.
     pub follower_wait: Duration,
+    /// How many may fetch the same at once for that reason, the first one counted.
+    pub leaders: usize,
     /// How far ahead of its fastest reader a body that is not stored may run; bytes.
     pub window: u64,
     /// How many flights may be under way; further requests fetch alone.
@@ -43,7 +46,7 @@ pub struct FetchSettings {
 
 impl Default for FetchSettings {
     fn default() -> Self {
-        FetchSettings { follower_wait: Duration::from_secs(5), window: 1 << 20, flights: 100_000 }
+        FetchSettings { follower_wait: Duration::from_secs(5), leaders: 3, window: 1 << 20, flights: 100_000 }
     }
 }
 
@@ -88,22 +91,59 @@ impl Fetch {
                 Fetched::LookAgain
             }
             Part::Lead(leader) => {
-                let (own, mine) = oneshot::channel();
+                let wait = self.settings.follower_wait;
+                let (own, mut mine) = oneshot::channel();
                 // It ends when the origin has answered in full or its timeouts are over; if this client
                 // goes away meanwhile, the response is stored all the same.
-                ashore(self.clone().run(errand, Some(leader), Some(own)), mine).await
+                let mut run = Detached::new(self.clone().run(errand, Some(leader), Some(own)));
+                match tokio::time::timeout(wait, run.ashore(&mut mine)).await {
+                    Ok(fetched) => fetched,
+                    // By now others may lead beside it.
+                    Err(_) => match self.flights.find(key, |_, _| true) {
+                        Some(follower) => lead_beside(run, mine, follower).await,
+                        None => run.ashore(&mut mine).await,
+                    },
+                }
             }
-            Part::Follow(follower) => match follower.landing(self.settings.follower_wait).await {
-                Ok(landing) => landing.for_follower(),
-                Err(deserted) => Fetched::Retry(deserted),
-            },
+            Part::Follow(follower) => self.follow(errand, key, follower).await,
         }
     }
 
-    /// Fetches for this request alone; what can be stored is stored all the same.
+    /// Waits for what another one fetches. Whoever leads may be slow, or its connection dead: after each wait
+    /// one of those who follow asks too, and not all of them, which a slow origin would bear least of all.
+    async fn follow(
+        self: &Arc<Self>,
+        errand: Box<Errand>,
+        key: FlightKey,
+        mut follower: Follower<Landing>,
+    ) -> Fetched {
+        let wait = self.settings.follower_wait;
+        let mut patience = wait;
+        loop {
+            match follower.landing(patience).await {
+                Ok(landing) => return landing.for_follower(),
+                Err(Deserted::LeaderGone) => return Fetched::Retry(Deserted::LeaderGone),
+                Err(Deserted::TooSlow) => {}
+            }
+            match self.flights.accompany(key, &follower, wait, self.settings.leaders) {
+                Company::Lead(leader) => {
+                    let (own, mine) = oneshot::channel();
+                    let run = Detached::new(self.clone().run(errand, Some(leader), Some(own)));
+                    return lead_beside(run, mine, follower).await;
+                }
+                Company::Wait(more) => patience = more,
+                Company::Over => return Fetched::LookAgain,
+            }
+        }
+    }
+
+    /// Fetches for this request alone; what can be stored is stored all the same. Nobody else waits for it, so
+    /// it is given up with the request, as long as its head has not come.
     async fn alone(self: &Arc<Self>, errand: Box<Errand>) -> Fetched {
-        let (own, mine) = oneshot::channel();
-        ashore(self.clone().run(errand, None, Some(own)), mine).await
+        let (own, mut mine) = oneshot::channel();
+        let mut run = Detached::new(self.clone().run(errand, None, Some(own)));
+        run.goes_on = false;
+        run.ashore(&mut mine).await
     }
 
     /// Begins a fetch that nobody waits for, unless one is under way.
@@ -116,7 +156,7 @@ impl Fetch {
 
     /// A running fetch of the whole, for a request that wants a part of it; never begins one.
     pub async fn join_whole(&self, key: FlightKey, asked: Asked<'_>) -> Option<Fetched> {
-        let follower = self.flights.find(key, |born, landing| self.may_join(asked, born, landing))?;
+        let mut follower = self.flights.find(key, |born, landing| self.may_join(asked, born, landing))?;
         let landing = follower.landing(self.settings.follower_wait).await.ok()?;
         Some(landing.for_follower())
     }
@@ -174,35 +214,75 @@ impl Fetch {
     }
 }
 
-/// Runs a fetch in the task of the request that began it until it has `mine` to bring; what is left of it
-/// then, or when that request is given up, goes on in a task of its own. So a small response costs no task
-/// and no waking of one task by another, and yet the fetch belongs to nobody's request.
-///
-/// Cancel safe.
-async fn ashore(
-    run: impl Future<Output = ()> + Send + 'static,
+/// Drives a fetch beside others of the same, and takes whatever comes first that can be shared: then its own is
+/// given up.
+async fn lead_beside<F: Future<Output = ()> + Send + 'static>(
+    mut run: Detached<F>,
     mut mine: oneshot::Receiver<Fetched>,
+    mut follower: Follower<Landing>,
 ) -> Fetched {
-    let mut run = Detached(Some(Box::pin(run)));
-    std::future::poll_fn(|cx| {
-        if let Some(under_way) = &mut run.0
-            && under_way.as_mut().poll(cx).is_ready()
-        {
-            run.0 = None;
+    let first = {
+        let mut own = std::pin::pin!(run.ashore(&mut mine));
+        let mut landed = std::pin::pin!(follower.landed());
+        std::future::poll_fn(|cx| {
+            // Its own first: what it brings it has published for the others too.
+            if let Poll::Ready(fetched) = own.as_mut().poll(cx) {
+                return Poll::Ready(Ok(fetched));
+            }
+            landed.as_mut().poll(cx).map(Err)
+        })
+        .await
+    };
+    match first {
+        Ok(fetched) => fetched,
+        Err(Ok(landing)) if landing.is_for_all() => {
+            run.give_up();
+            landing.for_follower()
         }
-        Pin::new(&mut mine).poll(cx)
-    })
-    .await
-    .unwrap_or(Fetched::Retry(Deserted::LeaderGone))
+        // Another one's failure, or what is for another one alone, says nothing of this one.
+        Err(_) => run.ashore(&mut mine).await,
+    }
 }
 
-/// A future that goes on in a task of its own when it is dropped before its end.
-struct Detached<F: Future<Output = ()> + Send + 'static>(Option<Pin<Box<F>>>);
+/// A fetch, driven by the task of the request that began it until it has something to bring; what is left of it
+/// then, or when that request is given up, goes on in a task of its own. So a small response costs no task
+/// and no waking of one task by another, and yet the fetch belongs to nobody's request.
+struct Detached<F: Future<Output = ()> + Send + 'static> {
+    run: Option<Pin<Box<F>>>,
+    /// Whether it goes on though nobody has had anything of it yet.
+    goes_on: bool,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Detached<F> {
+    fn new(run: F) -> Self {
+        Detached { run: Some(Box::pin(run)), goes_on: true }
+    }
+
+    /// Drives it until it has brought `mine`. Cancel safe.
+    async fn ashore(&mut self, mine: &mut oneshot::Receiver<Fetched>) -> Fetched {
+        let fetched = std::future::poll_fn(|cx| {
+            if let Some(under_way) = &mut self.run
+                && under_way.as_mut().poll(cx).is_ready()
+            {
+                self.run = None;
+            }
+            Pin::new(&mut *mine).poll(cx)
+        })
+        .await;
+        self.goes_on = true;
+        fetched.unwrap_or(Fetched::Retry(Deserted::LeaderGone))
+    }
+
+    /// Ends it here.
+    fn give_up(&mut self) {
+        self.run = None;
+    }
+}
 
 impl<F: Future<Output = ()> + Send + 'static> Drop for Detached<F> {
     fn drop(&mut self) {
         // Without a runtime the process is ending, and with it the fetch.
-        if let Some(under_way) = self.0.take()
+        if let Some(under_way) = self.run.take().filter(|_| self.goes_on)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             runtime.spawn(under_way);

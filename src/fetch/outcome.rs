@@ -186,6 +186,11 @@ pub enum Landing {
 }
 
 impl Landing {
+    /// Whether each of those who ask for the same can do something with it.
+    pub(super) fn is_for_all(&self) -> bool {
+        matches!(self, Landing::Confirmed { .. } | Landing::Arriving(_) | Landing::LookAgain)
+    }
+
     /// What a follower has of it.
     pub(super) fn for_follower(self) -> Fetched {
         match self {

@@ -65,6 +65,16 @@ impl Voyage {
         }
     }
 
+    /// The owner is told of a failure; followers only if nobody else fetches for them.
+    fn fail(self, landing: Landing, own: Fetched) {
+        if let Some(leader) = self.leader {
+            leader.fail(landing);
+        }
+        if let Some(home) = self.own {
+            let _ = home.send(own);
+        }
+    }
+
     /// The response is for the owner alone; followers go on by themselves, at once.
     fn end_alone(self, response: OriginResponse, reason: Unshared, times: Times) {
         let own =
@@ -93,7 +103,7 @@ impl Fetch {
                 Err(error) => {
                     let error = Arc::new(error);
                     let own = Fetched::Failed { error: error.clone(), collapsed: false };
-                    return voyage.end(Landing::Failed(error), own);
+                    return voyage.fail(Landing::Failed(error), own);
                 }
             };
             if let (&Method::HEAD, Purpose::Validate(stored)) = (&errand.method, &errand.purpose)

@@ -10,10 +10,12 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::chunked::{Chunked, Piece, take};
 use super::head::{Expectation, Framing};
@@ -32,6 +34,9 @@ pub(super) struct Intake {
     progress: Progress,
     /// The client waits for a 100 that was not sent yet (RFC 9110 §10.1.1).
     awaits_continue: bool,
+    /// How long the client may still be waited for: waiting takes of it, bytes add to it.
+    patience: Duration,
+    waiting_since: Option<Instant>,
 }
 
 /// How far the body has come.
@@ -107,6 +112,8 @@ impl Intake {
             shared: Arc::default(),
             progress: Progress::Arriving,
             awaits_continue: expectation == Expectation::Continue && input.is_empty(),
+            patience: limits.body_idle,
+            waiting_since: None,
         };
         let declared = match framing {
             Framing::Length(length) => Length::Known(length),
@@ -153,6 +160,24 @@ impl Intake {
             return Need::Nothing;
         }
         if std::mem::take(&mut self.awaits_continue) { Need::Continue } else { Need::Input }
+    }
+
+    /// The client is waited for from now on: answers for how long.
+    pub fn patience(&mut self, now: Instant) -> Duration {
+        self.waiting_since = Some(now);
+        self.patience
+    }
+
+    /// So many bytes came. A trickle does not buy as much time as it takes.
+    pub fn came(&mut self, bytes: usize, limits: &Limits) {
+        if let Some(since) = self.waiting_since.take() {
+            self.patience = self.patience.saturating_sub(since.elapsed());
+        }
+        let earned = match limits.body_rate {
+            0 => limits.body_idle,
+            rate => Duration::from_secs_f64(bytes as f64 / rate as f64),
+        };
+        self.patience = self.patience.saturating_add(earned).min(limits.body_idle);
     }
 
     /// Takes what it can from `input`. After an error the body has failed, and its reader knows.

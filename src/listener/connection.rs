@@ -14,6 +14,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Method, Version};
 use tokio::io::AsyncRead;
@@ -31,7 +32,7 @@ use super::tunnel::splice;
 use super::wire::{Filled, Payload, Wire, WriteFailure, WriteHalf};
 use super::write::CONTINUE;
 use crate::clock::{Clock, Moment};
-use crate::message::{Body, InterimSender, Length, Outcome, Peer, Request, Response, Tunnel};
+use crate::message::{Body, Length, Outcome, Peer, Request, Response, Tunnel};
 
 /// What all connections of a listener share.
 pub(super) struct Server<S> {
@@ -116,6 +117,22 @@ enum Arrival {
     Over,
     Broken,
 }
+
+/// What is known of a client that is owed an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Departure {
+    Watched,
+    /// It has ended its stream.
+    Ended,
+    /// It was sent something since, and is looked at after this time.
+    Asked(Duration),
+}
+
+/// So much is read of what a client pipelines behind a request that is being answered.
+const WATCHED_BYTES: usize = 8 * 1024;
+/// When it is looked whether a client that was asked has answered with a reset, and at the latest again.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// What came of asking the service.
 enum Answered {
@@ -263,11 +280,7 @@ where
             persistence: head.persistence,
             started,
         };
-        let interim = match head.version {
-            Version::HTTP_11 => self.interims.open(limits.interims),
-            // RFC 9110 §15.2: not to a client that does not know them.
-            _ => InterimSender::none(),
-        };
+        let interim = self.interims.open(limits.interims, head.version == Version::HTTP_11);
         let request = Request {
             method: head.method,
             target: head.target,
@@ -285,6 +298,8 @@ where
     /// Asks the service, and serves the request's body and interim responses until it has answered.
     async fn answer(&mut self, request: Request, intake: &mut Option<Intake>) -> Answered {
         let server = self.server;
+        let knows_interim = request.version == Version::HTTP_11;
+        let mut departure = Departure::Watched;
         let mut answer = pin!(server.service.answer(request));
         std::future::poll_fn(|cx| {
             if let Poll::Ready(response) = answer.as_mut().poll(cx) {
@@ -298,6 +313,11 @@ where
             {
                 return Poll::Ready(Answered::Refused(refusal));
             }
+            let no_body_to_come = intake.as_ref().is_none_or(Intake::is_whole);
+            if no_body_to_come && self.poll_departure(cx, &mut departure, knows_interim).is_ready() {
+                server.service.abandoned(self.peer);
+                return Poll::Ready(Answered::Broken);
+            }
             self.interims.write_waiting(&mut self.wire.outbound, cx);
             match self.poll_flush_held(cx) {
                 Poll::Ready(Err(_)) => Poll::Ready(Answered::Broken),
@@ -305,6 +325,54 @@ where
             }
         })
         .await
+    }
+
+    /// Ready once the client is found to have left while it is owed an answer.
+    ///
+    /// A reset says so. An end of its stream does not: "nor does it imply that the client is no longer
+    /// interested in a response" (RFC 9112 §9.6). It looks the same whether the client has shut down writing or
+    /// closed altogether; only what is sent to it tells, because a closed connection answers with a reset. So
+    /// where nobody else needs the answer, it is sent a 100, which every client of HTTP/1.1 has to understand
+    /// (RFC 9110 §15.2), and one that takes it is served to the end. One that speaks HTTP/1.0 cannot be asked:
+    /// it is taken to be gone, as most servers do at once.
+    fn poll_departure(
+        &mut self,
+        cx: &mut Context<'_>,
+        departure: &mut Departure,
+        knows_interim: bool,
+    ) -> Poll<()> {
+        let patience = self.server.limits.half_closed;
+        while *departure == Departure::Watched {
+            // What is pipelined waits in the socket, but for a little: a client that has sent more is not
+            // watched.
+            if self.wire.inbound.len() >= WATCHED_BYTES {
+                return Poll::Pending;
+            }
+            match std::task::ready!(self.wire.poll_fill(cx)) {
+                Ok(Filled::Some) => {}
+                Ok(Filled::End) => {
+                    *departure = Departure::Ended;
+                    self.wire.reading.set(Instant::now(), patience);
+                }
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        if !self.interims.is_for_one() {
+            return Poll::Pending;
+        }
+        loop {
+            std::task::ready!(self.wire.reading.poll(cx));
+            let next = match *departure {
+                _ if !knows_interim || self.wire.is_reset() => return Poll::Ready(()),
+                Departure::Watched | Departure::Ended => {
+                    self.wire.outbound.extend_from_slice(CONTINUE);
+                    patience.max(FIRST_LOOK)
+                }
+                Departure::Asked(before) => (before * 2).min(LAST_LOOK),
+            };
+            *departure = Departure::Asked(next);
+            self.wire.reading.set(Instant::now(), next);
+        }
     }
 
     /// Moves the request's body from the socket towards its reader as far as that goes now. An error means
@@ -322,14 +390,19 @@ where
                 Need::Continue => self.wire.outbound.extend_from_slice(CONTINUE),
                 Need::Input => {}
             }
+            let before = self.wire.inbound.len();
             match self.wire.poll_fill_body(cx) {
-                Poll::Ready(Ok(Filled::Some)) => self.wire.reading.clear(),
+                Poll::Ready(Ok(Filled::Some)) => {
+                    self.wire.reading.clear();
+                    intake.came(self.wire.inbound.len() - before, limits);
+                }
                 Poll::Ready(Ok(Filled::End) | Err(_)) => {
                     return Err(intake.fail(Refusal::BodyTruncated, limits));
                 }
                 Poll::Pending => {
                     if !self.wire.reading.is_set() {
-                        self.wire.reading.set(Instant::now(), limits.body_idle);
+                        let now = Instant::now();
+                        self.wire.reading.set(now, intake.patience(now));
                     }
                     return match self.wire.reading.poll(cx) {
                         Poll::Ready(()) => Err(intake.fail(Refusal::BodyTimeout, limits)),

@@ -26,29 +26,37 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    /// Set from the request's head until the final response's.
+    /// Set from the request's head until the final response's, for clients that know interim responses.
     open: bool,
+    /// Nobody but this client needs the answer.
+    for_one: bool,
     waiting: VecDeque<Interim>,
     connection: Option<Waker>,
 }
 
 impl Interims {
-    /// A sender for a request that begins, with room for so many at once.
-    pub fn open(&mut self, room: usize) -> InterimSender {
+    /// A sender for a request that begins, with room for so many at once. All are dropped where the client
+    /// does not know them (RFC 9110 §15.2).
+    pub fn open(&mut self, room: usize, known: bool) -> InterimSender {
         if let Some(queue) = &mut self.0
             && let Some(queue) = Arc::get_mut(queue)
         {
             let state = queue.state.get_mut();
-            state.open = true;
+            (state.open, state.for_one) = (known, false);
             state.waiting.clear();
         } else {
-            let state = State { open: true, ..State::default() };
+            let state = State { open: known, ..State::default() };
             self.0 = Some(Arc::new(Queue { room, state: Mutex::new(state) }));
         }
         match &self.0 {
             Some(queue) => InterimSender::to(queue.clone()),
             None => InterimSender::none(),
         }
+    }
+
+    /// Whether what the origin is asked for the present request is for this client alone.
+    pub fn is_for_one(&self) -> bool {
+        self.0.as_ref().is_some_and(|queue| queue.state.lock().for_one)
     }
 
     /// Writes what waits into `out`, and remembers the task to wake for more.
@@ -99,6 +107,10 @@ impl InterimSink for Queue {
             }
         }
     }
+
+    fn for_one(&self) {
+        self.state.lock().for_one = true;
+    }
 }
 
 impl Drop for Interims {
@@ -124,10 +136,10 @@ mod tests {
     #[test]
     fn a_sender_that_outlives_its_request_reaches_no_other() {
         let mut interims = Interims::default();
-        let stale = interims.open(4);
+        let stale = interims.open(4, true);
         let mut out = Vec::new();
         interims.close(&mut out);
-        let _next = interims.open(4);
+        let _next = interims.open(4, true);
         stale.send(hint(103));
         interims.close(&mut out);
         assert!(out.is_empty());
@@ -136,7 +148,7 @@ mod tests {
     #[test]
     fn only_interim_responses_are_passed_on_and_only_so_many() {
         let mut interims = Interims::default();
-        let sender = interims.open(2);
+        let sender = interims.open(2, true);
         for status in [200, 101, 100, 103, 102, 103] {
             sender.send(hint(status));
         }

@@ -22,6 +22,12 @@ pub struct Limits {
     pub body_bytes: u64,
     /// How long a client whose body is being waited for may send none of it (408). 30 s.
     pub body_idle: Duration,
+    /// How many bytes a second a client whose body is being waited for has to send, the pauses made good by
+    /// what came faster: each byte earns it the time that it may take, up to `body_idle` (408). 0: no bound. 512.
+    pub body_rate: u64,
+    /// How long after the end of a client's stream it is found out whether it has left, where nobody else needs
+    /// its answer. 250 ms.
+    pub half_closed: Duration,
     /// How long a client may take none of what is being written to it; then it is cut off. 30 s.
     pub write_idle: Duration,
     /// Field lines in a chunked body's trailer section (400). 32.
@@ -57,6 +63,8 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             body_bytes: 1024 * 1024 * 1024,
             body_idle: Duration::from_secs(30),
+            body_rate: 512,
+            half_closed: Duration::from_millis(250),
             write_idle: Duration::from_secs(30),
             trailers: 32,
             trailer_bytes: 8 * 1024,

@@ -23,6 +23,9 @@ pub trait Service: Send + Sync + 'static {
     /// The answer to what was not admitted. The connection closes after it.
     fn refuse(&self, refusal: Refusal, peer: &Peer, received: Moment) -> Response;
 
+    /// A client left before its answer began; what was done for it alone was given up.
+    fn abandoned(&self, _peer: &Peer) {}
+
     /// Called once for each response, when its last byte was handed to the kernel or cannot be any more.
     fn finished(&self, outcome: &Outcome, sent: Sent);
 

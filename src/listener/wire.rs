@@ -36,6 +36,11 @@ pub trait WriteHalf: AsyncWrite + Unpin + Send + 'static {
     /// Closes the connection so that the client cannot take what it got for all there was: with a reset
     /// where the transport has one.
     fn reset(self);
+
+    /// Whether the other end has reset the connection, as far as that has been heard without reading.
+    fn is_reset(&self) -> bool {
+        false
+    }
 }
 
 impl WriteHalf for tokio::net::tcp::OwnedWriteHalf {
@@ -44,6 +49,10 @@ impl WriteHalf for tokio::net::tcp::OwnedWriteHalf {
         let _ = self.as_ref().set_zero_linger();
         // Dropping it would send a FIN first, and the client would see a clean end.
         self.forget();
+    }
+
+    fn is_reset(&self) -> bool {
+        !matches!(self.as_ref().take_error(), Ok(None))
     }
 }
 
@@ -210,6 +219,11 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Wire<R, W> {
     /// would reset the connection, and with it what was written last (RFC 9112 §9.6).
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.writer).poll_shutdown(cx)
+    }
+
+    /// See [`WriteHalf::is_reset`].
+    pub fn is_reset(&self) -> bool {
+        self.writer.is_reset()
     }
 
     /// See [`WriteHalf::reset`].

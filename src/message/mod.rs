@@ -91,6 +91,9 @@ pub struct InterimSender(Option<Arc<dyn InterimSink>>);
 pub trait InterimSink: Send + Sync {
     /// Takes one interim response, or drops it.
     fn take(&self, interim: Interim);
+
+    /// What the origin is asked is for this client alone: if it leaves, nobody needs the answer.
+    fn for_one(&self) {}
 }
 
 impl InterimSink for tokio::sync::mpsc::Sender<Interim> {
@@ -121,6 +124,13 @@ impl InterimSender {
     /// A sender that drops all it is given.
     pub fn none() -> Self {
         InterimSender(None)
+    }
+
+    /// Says that what the origin is asked is for this client alone.
+    pub fn for_one(&self) {
+        if let Some(sink) = &self.0 {
+            sink.for_one();
+        }
     }
 
     /// Hands over one interim response; drops it if there is no room or nobody to take it.

@@ -252,6 +252,11 @@ impl Metrics {
         &self.not_stored
     }
 
+    /// A client left before its answer began.
+    pub fn abandoned(&self) {
+        self.requests.abandoned();
+    }
+
     /// A request joined a flight that another one leads.
     pub fn collapsed(&self) {
         self.collapsed.inc();

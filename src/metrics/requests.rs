@@ -62,7 +62,7 @@ const RESPONSE_BYTES: Family = Family {
 };
 const ABORTS: Family = Family {
     name: "larder_client_aborts_total",
-    help: "Responses that the client did not wait for to their end.",
+    help: "Responses that the client did not wait for, or not to their end.",
     kind: MetricType::COUNTER,
 };
 const TRUNCATIONS: Family = Family {
@@ -136,6 +136,10 @@ impl Requests {
             CONNECTIONS.desc(&["state"]),
         ];
         Requests { cells: Sharded::default(), descs }
+    }
+
+    pub(super) fn abandoned(&self) {
+        self.cells.mine().aborts.fetch_add(1, Relaxed);
     }
 
     pub(super) fn finished(

@@ -97,7 +97,7 @@ impl Pipeline {
             ttl_secs: Some(usable.ttl_secs),
             forward_status: match failure {
                 Failure::Status(status) => Some(status.as_u16()),
-                Failure::Unreachable => None,
+                Failure::Unreachable | Failure::Slow => None,
             },
             detail: Some(usable.by.as_str().into()),
             ..CacheStatus::forward(forward)
@@ -254,6 +254,7 @@ impl Pipeline {
         forward: Forward,
         detail: &'static str,
     ) -> Response {
+        journey.admitted.request.interim.for_one();
         let OriginResponse { status, headers, body, length, version, .. } = response;
         let tags = &self.store.settings().tags;
         let mut fields = FieldLines::new();

@@ -8,6 +8,7 @@ use http::header::{
 };
 use http::{HeaderValue, Version};
 use siphasher::sip128::{Hasher128, SipHasher13};
+use tokio::time::Instant;
 
 use super::journey::Shared;
 use super::lookup::{Found, Usable};
@@ -78,6 +79,33 @@ impl Pipeline {
             purpose,
             interim: request.interim.clone(),
         })
+    }
+
+    /// Fetches, or waits for who does. `None` once the origin has taken so long that something stale is served
+    /// in its place: `slow_at` is when that is, from the first call for this request on.
+    pub(super) async fn fetch_in_time(
+        &self,
+        journey: &Journey,
+        found: &Found,
+        errand: Box<Errand>,
+        sharing: Sharing,
+        slow_at: &mut Option<Instant>,
+    ) -> Option<Fetched> {
+        if sharing == Sharing::Alone {
+            journey.admitted.request.interim.for_one();
+        }
+        let fetched = self.fetch.once(errand, sharing);
+        let Some(patience) = self.patience(journey, found) else { return Some(fetched.await) };
+        let slow_at = *slow_at.get_or_insert_with(|| Instant::now() + patience);
+        tokio::time::timeout_at(slow_at, fetched).await.ok()
+    }
+
+    /// A stale response is served because the origin is slow. What this request asked for goes on if others
+    /// share it; otherwise it ended here, and one refresh for all takes its place.
+    pub(super) fn go_on_behind(&self, journey: &Journey, stale: &Usable, sharing: Sharing) {
+        if sharing == Sharing::Alone && journey.may_share() {
+            self.refresh(journey, stale);
+        }
     }
 
     /// Whether others may wait for this request's fetch, and it for theirs.
@@ -190,6 +218,7 @@ impl Pipeline {
         reason: Forward,
         detail: &'static str,
     ) -> Response {
+        journey.admitted.request.interim.for_one();
         let birth = self.store.ledger().birth();
         let sent = self.clock.now();
         let response = match journey.plan.backend.send(request).await {

@@ -1,6 +1,7 @@
 //! Looks up what is stored, and judges whether it may be used.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -51,6 +52,7 @@ pub enum By {
     StaleWhileRevalidate,
     MaxStale,
     StaleIfError,
+    StaleAfter,
 }
 
 impl By {
@@ -61,6 +63,7 @@ impl By {
             By::StaleWhileRevalidate => "stale-while-revalidate",
             By::MaxStale => "max-stale",
             By::StaleIfError => "stale-if-error",
+            By::StaleAfter => "stale-after",
         }
     }
 }
@@ -145,6 +148,17 @@ impl Pipeline {
         }
     }
 
+    /// How long the origin is waited for before something stale is served in its place; `None` where nothing
+    /// may be.
+    pub(super) fn patience(&self, journey: &Journey, found: &Found) -> Option<Duration> {
+        let Found::Ask { chosen: Some(chosen), .. } = found else { return None };
+        let policy = &journey.plan.policy;
+        let patience = staleness::patience(policy)?;
+        let then = journey.now().after(patience);
+        let verdict = staleness::judge(&facts_of(chosen), &journey.facts, Failure::Slow, then, policy);
+        matches!(verdict, Staleness::Serve { .. }).then_some(patience)
+    }
+
     /// A stored response that may be served in place of the origin's failure (RFC 5861 §4).
     pub(super) fn stale_instead(&self, journey: &Journey, found: &Found, failure: Failure) -> Option<Usable> {
         let Found::Ask { chosen: Some(chosen), .. } = found else { return None };
@@ -154,7 +168,8 @@ impl Pipeline {
         let now = self.clock.now();
         match staleness::judge(&facts, &journey.facts, failure, now, &journey.plan.policy) {
             Staleness::Serve { age_secs, ttl_secs } => {
-                Some(Usable { response: chosen.response.clone(), age_secs, ttl_secs, by: By::StaleIfError })
+                let by = if failure == Failure::Slow { By::StaleAfter } else { By::StaleIfError };
+                Some(Usable { response: chosen.response.clone(), age_secs, ttl_secs, by })
             }
             Staleness::Refuse(_) => None,
         }

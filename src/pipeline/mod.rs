@@ -208,7 +208,7 @@ impl Pipeline {
     }
 
     async fn answer_from_cache(&self, mut journey: Journey) -> Response {
-        let mut turn = 0;
+        let (mut turn, mut slow_at) = (0, None);
         loop {
             let found = self.look_up(&mut journey);
             let (errand, forward) = match found {
@@ -228,7 +228,18 @@ impl Pipeline {
             let sharing = if turn < TURNS { self.sharing(&journey, &found) } else { Sharing::Alone };
             let fetched = match self.join_whole(&journey, &found).await {
                 Some(fetched) => fetched,
-                None => self.fetch.once(errand, sharing).await,
+                None => match self.fetch_in_time(&journey, &found, errand, sharing, &mut slow_at).await {
+                    Some(fetched) => fetched,
+                    // What it asked for goes on in the background.
+                    None => match self.stale_instead(&journey, &found, Failure::Slow) {
+                        Some(stale) => {
+                            self.go_on_behind(&journey, &stale, sharing);
+                            return self.deliver_stale(&journey, stale, forward, Failure::Slow);
+                        }
+                        // Purged meanwhile: what is stored now is another matter.
+                        None => Fetched::LookAgain,
+                    },
+                },
             };
             journey.note_exchange(&fetched);
             if !self.fetch.may_share(&fetched, journey.came_at) {

@@ -86,6 +86,8 @@ pub struct RouteCache {
     pub stale_while_revalidate: Duration,
     /// The window of RFC 5861 §4 where the origin says nothing.
     pub stale_if_error: Duration,
+    /// After so long a slow origin counts as failed, where something stale may be served.
+    pub stale_after: Option<Duration>,
     pub client_directives: ClientDirectives,
     pub query: QueryRule,
 }

@@ -36,6 +36,10 @@ pub struct Policy {
     /// For how long a stale response is served when the origin fails, where it does not say itself.
     /// Default: 1 h.
     pub stale_if_error: Duration,
+    /// How long an origin may take to answer before a stale response is served in its place, where it might be
+    /// if the origin failed. Left out: 2 s, and only where the response itself states `stale-if-error`. Zero:
+    /// never.
+    pub stale_after: Option<Duration>,
     /// Whether `s-maxage` forbids stale use even where the response names a stale window itself.
     pub shared_max_age: SharedMaxAge,
     /// For how long a stale response that has a validator is worth keeping, so that it can be validated.
@@ -77,6 +81,7 @@ impl Default for Policy {
             heuristic_max: Duration::from_secs(24 * 3600),
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::from_secs(3600),
+            stale_after: None,
             shared_max_age: SharedMaxAge::ForbidsStale,
             keep: Duration::from_secs(24 * 3600),
             set_cookie: SetCookie::WhenShared,

@@ -15,6 +15,8 @@ use super::{Facts, Policy, RequestFacts};
 pub enum Failure {
     /// No usable response came: refused, reset, timed out, malformed. §4.2.4 calls this "disconnected".
     Unreachable,
+    /// It has not answered for as long as [`patience`] says. It may yet.
+    Slow,
     /// A response with this status code came.
     Status(StatusCode),
 }
@@ -24,7 +26,8 @@ impl Failure {
     /// response status code being returned" (RFC 5861 §4).
     pub fn is_error(self) -> bool {
         match self {
-            Failure::Unreachable => true,
+            // A gateway that waited no longer would answer 504 (RFC 9110 §15.6.5).
+            Failure::Unreachable | Failure::Slow => true,
             Failure::Status(status) => matches!(status.as_u16(), 500 | 502 | 503 | 504),
         }
     }
@@ -56,6 +59,8 @@ pub enum Refusal {
     Invalid,
     /// It has been stale for longer than `stale-if-error` or the operator allows.
     WindowOver,
+    /// The origin is only slow, and neither the response nor the operator says that this is enough.
+    NotForSlow,
     /// The client insists on a validated or fresh response, and the operator lets it.
     Request,
     /// The request has `Cookie` or may not use the cache, and the origin does not vouch for the response.
@@ -64,7 +69,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons, for metrics that are declared once.
-    pub const ALL: [Refusal; 9] = [
+    pub const ALL: [Refusal; 10] = [
         Refusal::NotAnError,
         Refusal::MustRevalidate,
         Refusal::ProxyRevalidate,
@@ -72,6 +77,7 @@ impl Refusal {
         Refusal::NoCache,
         Refusal::Invalid,
         Refusal::WindowOver,
+        Refusal::NotForSlow,
         Refusal::Request,
         Refusal::Unvouched,
     ];
@@ -86,6 +92,7 @@ impl Refusal {
             Refusal::NoCache => "no-cache",
             Refusal::Invalid => "invalid",
             Refusal::WindowOver => "stale-window-over",
+            Refusal::NotForSlow => "not-for-slow",
             Refusal::Request => "request",
             Refusal::Unvouched => "unvouched",
         }
@@ -137,6 +144,14 @@ pub(super) fn ban(facts: &Facts, window: Window, policy: &Policy) -> Option<Refu
     .map(|(_, refusal)| refusal)
 }
 
+/// How long a slow origin is waited for before [`Failure::Slow`] is to be judged; `None` where it never is.
+pub fn patience(policy: &Policy) -> Option<Duration> {
+    Some(policy.stale_after.unwrap_or(DEFAULT_STALE_AFTER)).filter(|after| !after.is_zero())
+}
+
+/// What people wait for without giving up.
+const DEFAULT_STALE_AFTER: Duration = Duration::from_secs(2);
+
 /// Judges whether `facts`' response may be served to `request` at `now`, since the origin failed.
 pub fn judge(
     facts: &Facts,
@@ -173,6 +188,10 @@ fn refusal(
     let window = window_if_error(facts, request, policy);
     if let Some(ban) = ban(facts, window, policy) {
         return Some(ban);
+    }
+    // An origin that is slow is not "disconnected" (RFC 9111 §4.2.4): stale use wants somebody's word.
+    if failure == Failure::Slow && policy.stale_after.is_none() && !window.stated {
+        return Some(Refusal::NotForSlow);
     }
     let directives = request.directives(policy);
     let insists = directives.no_cache || directives.min_fresh.is_some() || directives.max_age.is_some();

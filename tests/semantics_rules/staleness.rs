@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use larder::semantics::policy::{ClientDirectives, Policy};
-use larder::semantics::staleness::{Failure, Refusal, judge, useful_until};
+use larder::semantics::staleness::{Failure, Refusal, judge, patience, useful_until};
 use larder::semantics::{RequestFacts, Staleness};
 
 use crate::support::{at, fields_of, stored};
@@ -37,6 +37,39 @@ fn an_error_is_what_rfc_5861_calls_one() {
         assert_eq!(refused, want, "{status}");
     }
     assert!(Failure::Unreachable.is_error());
+}
+
+/// A slow origin is not "disconnected" (RFC 9111 §4.2.4): the response, or the operator, has to say that it is
+/// enough. All that forbids stale use when the origin fails forbids it then too.
+#[test]
+fn a_slow_origin_is_a_failure_only_where_somebody_says_so() {
+    let said = Policy { stale_after: Some(Duration::from_secs(1)), ..Policy::default() };
+    let unsaid = Policy::default();
+    for (line, secs, by_default, where_said) in [
+        ("max-age=60, stale-if-error=100", 61, None, None),
+        ("max-age=60", 61, Some(Refusal::NotForSlow), None),
+        ("max-age=60, stale-if-error=100", 160, Some(Refusal::WindowOver), Some(Refusal::WindowOver)),
+        (
+            "max-age=60, stale-if-error=100, must-revalidate",
+            61,
+            Some(Refusal::MustRevalidate),
+            Some(Refusal::MustRevalidate),
+        ),
+        ("max-age=60, stale-if-error=100, no-cache", 61, Some(Refusal::NoCache), Some(Refusal::NoCache)),
+        ("s-maxage=60, stale-if-error=100", 61, Some(Refusal::SharedMaxAge), Some(Refusal::SharedMaxAge)),
+    ] {
+        let response = [("cache-control", line)];
+        assert_eq!(refusal(&response, &[], Failure::Slow, secs, &unsaid), by_default, "{line}");
+        assert_eq!(refusal(&response, &[], Failure::Slow, secs, &said), where_said, "{line}");
+        let failed = refusal(&response, &[], Failure::Unreachable, secs, &said);
+        assert_eq!(
+            failed, where_said,
+            "what is refused of a failing origin is refused of a slow one: {line}"
+        );
+    }
+    assert_eq!(patience(&unsaid), Some(Duration::from_secs(2)));
+    assert_eq!(patience(&said), Some(Duration::from_secs(1)));
+    assert_eq!(patience(&Policy { stale_after: Some(Duration::ZERO), ..Policy::default() }), None);
 }
 
 #[test]

@@ -292,3 +292,83 @@ fn an_origin_that_says_more_than_it_owes_is_not_believed() {
         assert_eq!(larder.get(&path).expect_status(200).text(), format!("page {path}"));
     }
 }
+
+/// An origin that hangs is not waited for where its page says that an old one will do when it fails.
+#[test]
+fn a_stale_page_is_served_soon_when_the_origin_hangs() {
+    for (settings, stored, is_served) in [
+        // Left out, the response itself has to say so.
+        ("", "max-age=1, stale-if-error=600", true),
+        ("", "max-age=1, must-revalidate, stale-if-error=600", false),
+        ("", "max-age=1", false),
+        ("stale_after = \"300ms\"", "max-age=1", true),
+        ("stale_after = \"300ms\"", "max-age=1, no-cache", false),
+        ("stale_after = \"300ms\"", "s-maxage=1", false),
+        ("stale_after = \"0s\"", "max-age=1, stale-if-error=600", false),
+    ] {
+        let gate = Gate::default();
+        let origin = {
+            let gate = gate.clone();
+            Origin::scripted(move |asked, wire| {
+                if asked.number > 1 {
+                    gate.wait();
+                    return wire.answer("Cache-Control: max-age=600\r\n", "new");
+                }
+                wire.answer(&format!("Cache-Control: {stored}\r\nAge: 5\r\nETag: \"1\"\r\n"), "old")
+            })
+        };
+        let configuration = format!(
+            "[cache]\n{settings}\nstale_while_revalidate = \"0s\"\n\
+             [backend.app]\nendpoints = [\"{}\"]\nfirst_byte_timeout = \"{}\"\n",
+            origin.url(),
+            if is_served { "60s" } else { "3s" }
+        );
+        let larder = Larder::configured(&configuration);
+        larder.get("/page").expect_status(200);
+        let answer = larder.get("/page");
+        if !is_served {
+            // The origin's own time is up first: then it has failed.
+            assert!(answer.cache_parameter("detail").as_deref() != Some("stale-after"), "{stored}: {answer}");
+            gate.open();
+            continue;
+        }
+        assert_eq!(answer.expect_status(200).text(), "old", "{settings} {stored}");
+        let again = larder.get("/page").expect_status(200);
+        assert_eq!(again.cache_parameter("detail").as_deref(), Some("stale-after"), "{again}");
+        assert_eq!(origin.request_count(), 2, "the fetch goes on, and is the only one");
+        gate.open();
+        eventually("what the fetch in the background brought is served", || {
+            larder.get("/page").text() == "new"
+        });
+    }
+}
+
+/// Nor is it waited for in the queue before it.
+#[test]
+fn a_stale_page_is_served_soon_when_all_places_at_the_origin_are_taken() {
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |asked, wire| {
+            if asked.target == "/held" {
+                gate.wait();
+            }
+            wire.answer("Cache-Control: max-age=1, stale-if-error=600\r\nAge: 5\r\nETag: \"1\"\r\n", "page")
+        })
+    };
+    let configuration = format!(
+        "[cache]\nstale_while_revalidate = \"0s\"\nstale_after = \"100ms\"\n\
+         [backend.app]\nendpoints = [\"{}\"]\nmax_connections = 1\nqueue_timeout = \"60s\"\n",
+        origin.url()
+    );
+    let larder = Larder::configured(&configuration);
+    larder.get("/page").expect_status(200);
+    let mut held = larder.connect();
+    held.ask_get("/held");
+    origin.wait_for_requests(2);
+    let answer = larder.get("/page").expect_status(200);
+    assert_eq!(answer.cache_parameter("detail").as_deref(), Some("stale-after"), "{answer}");
+    assert_eq!(origin.request_count(), 2);
+    gate.open();
+    assert_eq!(held.answer("GET").unwrap().expect_status(200).text(), "page");
+}

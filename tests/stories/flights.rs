@@ -307,7 +307,8 @@ fn a_crowd_before_a_failing_origin_gets_the_old_page_for_one_request() {
             Next::Keep
         })
     };
-    let larder = Larder::before_with(&origin.url(), "[cache]\nstale_while_revalidate = \"0s\"");
+    let quiet = "[cache]\nstale_while_revalidate = \"0s\"\nstale_after = \"0s\"";
+    let larder = Larder::before_with(&origin.url(), quiet);
     larder.get("/page").expect_status(200);
     let mut crowd: Vec<Connection> = (0..HERE).map(|_| larder.connect()).collect();
     for client in &mut crowd {
@@ -392,4 +393,97 @@ fn a_slow_client_gets_all_of_what_is_too_large_to_store() {
     assert!(
         answer.body.chunks(CHUNK).enumerate().all(|(number, chunk)| chunk.iter().all(|b| *b == number as u8))
     );
+}
+
+/// A page that takes longer than a follower waits: one more asks after each wait, up to the bound, and not each
+/// of the crowd, which would take all places at the origin.
+#[test]
+fn a_crowd_before_a_slow_page_does_not_ask_the_origin_one_by_one() {
+    const HERE: usize = 400;
+    allow_many_sockets();
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |_, wire| {
+            gate.wait();
+            wire.answer("Cache-Control: max-age=600\r\n", "page")
+        })
+    };
+    let larder = Larder::before_with(&origin.url(), "[cache]\nfollower_wait = \"100ms\"\nleaders = 3");
+    let mut crowd: Vec<Connection> = (0..HERE).map(|_| larder.connect()).collect();
+    for client in &mut crowd {
+        client.ask_get("/slow");
+    }
+    origin.wait_for_requests(3);
+    // Whoever goes alone after its wait has gone by the time at which another page was waited for as long.
+    let mut other: Vec<Connection> = (0..2).map(|_| larder.connect()).collect();
+    for client in &mut other {
+        client.ask_get("/other");
+    }
+    origin.wait_for_requests(3 + 2);
+    gate.open();
+    for client in crowd.iter_mut().chain(&mut other) {
+        assert_eq!(client.answer("GET").unwrap().expect_status(200).text(), "page");
+    }
+    let slow = origin.requests().iter().filter(|asked| asked.target == "/slow").count();
+    assert_eq!(slow, 3, "one at once, and one more for each wait, up to the bound");
+}
+
+/// The first fetch hangs, the next one answers at once: nobody waits for the first, its own client included.
+#[test]
+fn a_fetch_that_hangs_holds_nobody_up_once_another_one_has_answered() {
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |asked, wire| {
+            if asked.number == 1 {
+                gate.wait();
+            }
+            wire.answer("Cache-Control: max-age=600\r\n", format!("from fetch {}", asked.number))
+        })
+    };
+    let larder = Larder::before_with(&origin.url(), "[cache]\nfollower_wait = \"100ms\"");
+    let mut first = larder.connect();
+    first.ask_get("/page");
+    origin.wait_for_requests(1);
+    let mut others: Vec<Connection> = (0..20).map(|_| larder.connect()).collect();
+    for client in &mut others {
+        client.ask_get("/page");
+    }
+    for client in others.iter_mut().chain([&mut first]) {
+        assert_eq!(client.answer("GET").unwrap().expect_status(200).text(), "from fetch 2");
+    }
+    assert_eq!(origin.request_count(), 2);
+    gate.open();
+}
+
+/// One of two fetches fails while the other is still under way: that is no reason to fail those who wait.
+#[test]
+fn a_fetch_that_fails_beside_another_one_fails_only_its_own() {
+    let (dies, answers) = (Gate::default(), Gate::default());
+    let origin = {
+        let (dies, answers) = (dies.clone(), answers.clone());
+        Origin::scripted(move |asked, wire| {
+            if asked.number == 1 {
+                dies.wait();
+                return Next::Close;
+            }
+            answers.wait();
+            wire.answer("Cache-Control: max-age=600\r\n", "page")
+        })
+    };
+    let larder = Larder::before_with(&origin.url(), "[cache]\nfollower_wait = \"100ms\"\nleaders = 2");
+    let mut clients: Vec<Connection> = (0..20).map(|_| larder.connect()).collect();
+    for client in &mut clients {
+        client.ask_get("/page");
+    }
+    origin.wait_for_requests(2);
+    dies.open();
+    eventually("the first fetch has failed", || {
+        larder.metric("larder_origin_failures_total", "broken-before-head") == 1.0
+    });
+    answers.open();
+    let failed = clients.iter_mut().filter_map(|client| client.answer("GET").ok());
+    let failed = failed.filter(|answer| answer.status != 200).count();
+    assert!(failed <= 1, "{failed} clients were told of a failure");
 }

@@ -21,6 +21,7 @@ mod memory;
 mod negotiation;
 mod operate;
 mod parts;
+mod places;
 mod poisoning;
 mod privacy;
 mod protocol;
