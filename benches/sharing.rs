@@ -24,7 +24,7 @@ use larder::message::{Body, Fields, InterimSender, Length, Peer, Request, Respon
 use larder::metrics::{Ending, Events, Finished};
 use larder::pipeline::keys::KeyMaker;
 use larder::pipeline::{Parts, Pipeline, PublicPurging, RefetchSettings, Refetching, RoutePlan, Routing};
-use larder::policy::{QueryRule, Routes};
+use larder::policy::{AmbiguousPaths, QueryRule, Routes};
 use larder::semantics::freshness::Exchange;
 use larder::semantics::key::Secret;
 use larder::semantics::storability::{self, Storability, StoreRequest};
@@ -151,7 +151,7 @@ fn pipeline() -> Pipeline {
     Pipeline::new(Parts {
         fetch: Fetch::new(FetchSettings::default(), store.clone(), clock.clone()),
         store,
-        routing: Routing::new(Routes::default(), vec![plan]),
+        routing: Routing::new(Routes::default(), vec![plan], AmbiguousPaths::Literal),
         keys: KeyMaker::new(Secret::new([7; 16])),
         identity: Identity::default(),
         events: Arc::new(Events::unlogged()),

@@ -129,7 +129,12 @@ fn routing(settings: &Settings, backends: &[Arc<Backend>]) -> Routing {
     };
     let mut plans: Vec<_> = settings.routes.iter().map(|(_, route)| (route.number, plan(route))).collect();
     plans.sort_by_key(|(number, _)| *number);
-    Routing::new(settings.routes.clone(), plans.into_iter().map(|(_, plan)| plan).collect())
+    let ambiguous = match settings.server.ambiguous_paths {
+        config::AmbiguousPaths::Strictest => policy::AmbiguousPaths::Strictest,
+        config::AmbiguousPaths::Refuse => policy::AmbiguousPaths::Refuse,
+        config::AmbiguousPaths::Literal => policy::AmbiguousPaths::Literal,
+    };
+    Routing::new(settings.routes.clone(), plans.into_iter().map(|(_, plan)| plan).collect(), ambiguous)
 }
 
 /// The rules of caching that hold for one route.

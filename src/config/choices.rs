@@ -64,6 +64,19 @@ words! {
 }
 
 words! {
+    /// What is done about a path that an origin may read otherwise than the routes do.
+    pub enum AmbiguousPaths as "choice" {
+        /// its route counts only if every reading takes it. If not, it is passed without being stored; where
+        /// the readings lead to different backends, it is refused (400).
+        Strictest = "strictest",
+        /// it is refused (400).
+        Refuse = "refuse",
+        /// it is what its letters say. For origins that read paths just so.
+        Literal = "literal",
+    }
+}
+
+words! {
     /// What becomes of request fields whose names have an underscore.
     pub enum UnderscoreFields as "choice" {
         /// the origin is not told them, as nginx does it.

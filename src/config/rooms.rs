@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use super::address::Endpoint;
 use super::check;
 use super::choices::{
-    AccessLog, AgeErrors, Balance, CacheStatus, Contradicting304, Cookies, HostField, LogFormat, LogLevel,
-    SetCookie, SharedMaxAge, StatusRange, UnderscoreFields,
+    AccessLog, AgeErrors, AmbiguousPaths, Balance, CacheStatus, Contradicting304, Cookies, HostField,
+    LogFormat, LogLevel, SetCookie, SharedMaxAge, StatusRange, UnderscoreFields,
 };
 use super::problem::Fault;
 use super::section::section;
@@ -331,6 +331,10 @@ section! {
         },
         /// Which clients are proxies of your own.
         pub forwarded: Forwarded = Forwarded::default(),
+        /// What is done about a path that an origin may read otherwise than the routes do: with an encoded slash
+        /// or backslash, doubled slashes, `;parameters`, dot segments that are encoded twice, control
+        /// characters, or in another case.
+        pub ambiguous_paths: AmbiguousPaths = AmbiguousPaths::Strictest,
         /// What becomes of request fields whose names have an underscore, or anything else but letters, digits
         /// and dashes. Applications behind CGI, WSGI, Rack or PHP take `X_Forwarded_Host` for
         /// `X-Forwarded-Host`.

@@ -11,6 +11,7 @@ use http::header::{
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 
+use super::routing::{Course, PathReading};
 use super::{Pipeline, RoutePlan};
 use crate::clock::Moment;
 use crate::fetch::Fetched;
@@ -52,6 +53,7 @@ pub struct Journey {
     pub admitted: Box<Admitted>,
     pub facts: RequestFacts,
     pub plan: Arc<RoutePlan>,
+    pub(super) reading: PathReading,
     pub key: Key,
     /// Path and query as the origin is asked for what may be stored: the rules of the route are applied.
     pub target: Bytes,
@@ -80,7 +82,7 @@ impl Pipeline {
         let request = &admitted.request;
         let facts = RequestFacts::read(&request.method, &request.headers);
         let routing = self.routing.load();
-        let plan = routing.plan_for(&admitted).clone();
+        let Course { plan, reading } = routing.course_of(&admitted);
         let target = match plan.query.target(&admitted.target) {
             Cow::Borrowed(same) => admitted.target.slice(..same.len()),
             Cow::Owned(other) => Bytes::from(other),
@@ -90,6 +92,7 @@ impl Pipeline {
             admitted,
             facts,
             plan,
+            reading,
             key,
             target,
             id,
@@ -177,6 +180,20 @@ impl Pipeline {
             &mut response.fields,
             &CacheStatus { detail: Some("loop".into()), ..CacheStatus::default() },
         );
+        response
+    }
+
+    /// Which page this is for depends on who reads its path.
+    pub(super) fn refuse_ambiguous(&self, journey: &Journey) -> Response {
+        let outcome = journey.outcome(CacheResult::Refused, "ambiguous-path");
+        self.events.metrics().refused("ambiguous-path");
+        let mut response = page(
+            StatusCode::BAD_REQUEST,
+            "The path of this request can be read in more than one way.",
+            outcome,
+        );
+        let status = CacheStatus { detail: Some("ambiguous-path".into()), ..CacheStatus::default() };
+        self.add_cache_status(&mut response.fields, &status);
         response
     }
 

@@ -56,6 +56,7 @@ use crate::semantics::variant::Selecting;
 use crate::store::Store;
 use keys::KeyMaker;
 use lookup::Found;
+use routing::PathReading;
 
 /// After so many tries to share somebody else's fetch a request stops trying.
 const TURNS: usize = 3;
@@ -183,6 +184,9 @@ impl Pipeline {
         if let Some(response) = self.answer_purge(journey) {
             return Way::Answer(Box::new(response));
         }
+        if journey.reading == PathReading::Refused {
+            return Way::Answer(Box::new(self.refuse_ambiguous(journey)));
+        }
         if journey.is_looping(&self.identity) {
             return Way::Answer(Box::new(self.refuse_loop(journey)));
         }
@@ -191,6 +195,9 @@ impl Pipeline {
         }
         if journey.wants_upgrade() {
             return Way::Tunnel;
+        }
+        if journey.reading == PathReading::Passed {
+            return Way::Pass(Forward::Bypass, "ambiguous-path");
         }
         if journey.plan.passes {
             return Way::Pass(Forward::Bypass, "route");

@@ -7,7 +7,7 @@ use http::Method;
 use crate::backend::Backend;
 use crate::front::Admitted;
 use crate::metrics::Sharded;
-use crate::policy::{QueryRule, Routes};
+use crate::policy::{AmbiguousPaths, Handling, QueryRule, Routes, Taken};
 use crate::semantics::Policy;
 
 /// What holds for the requests of one route.
@@ -26,12 +26,39 @@ pub struct Routing {
     /// By a route's number: 0 is what no route takes. Each request takes a reference to its plan and gives it
     /// back, so each worker has copies of its own: two that counted in one place would wait for each other.
     plans: Sharded<Vec<Arc<RoutePlan>>>,
+    /// The same plans, for requests whose path may be read so that it takes another route: these are passed.
+    strict: Sharded<Vec<Arc<RoutePlan>>>,
+    ambiguous: AmbiguousPaths,
+}
+
+/// What comes of the path that a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathReading {
+    /// Its route takes it however an origin reads it.
+    Clear,
+    /// An origin may read it so that another route takes it: it is passed.
+    Passed,
+    /// The same, and it is not even passed.
+    Refused,
+}
+
+/// How a request goes on from here.
+pub struct Course {
+    /// By the letters of its path.
+    pub plan: Arc<RoutePlan>,
+    pub reading: PathReading,
 }
 
 impl Routing {
     /// `plans` by the numbers of `routes`, of which 0 is what no route takes.
-    pub fn new(routes: Routes, plans: Vec<RoutePlan>) -> Self {
-        Routing { routes, plans: Sharded::with(|_| plans.iter().cloned().map(Arc::new).collect()) }
+    pub fn new(routes: Routes, plans: Vec<RoutePlan>, ambiguous: AmbiguousPaths) -> Self {
+        let strict = |plan: &RoutePlan| Arc::new(RoutePlan { passes: true, ..plan.clone() });
+        Routing {
+            routes,
+            plans: Sharded::with(|_| plans.iter().cloned().map(Arc::new).collect()),
+            strict: Sharded::with(|_| plans.iter().map(strict).collect()),
+            ambiguous,
+        }
     }
 
     /// The plan for a request.
@@ -41,11 +68,21 @@ impl Routing {
         plans.get(number).unwrap_or(&plans[0])
     }
 
-    /// The plan for a request in normal form.
-    pub fn plan_for(&self, admitted: &Admitted) -> &Arc<RoutePlan> {
-        match &self.plans.mine()[..] {
-            [only] => only,
-            _ => self.select(&admitted.host, admitted.path(), &admitted.request.method),
-        }
+    /// The course of a request in normal form.
+    pub fn course_of(&self, admitted: &Admitted) -> Course {
+        let plans = self.plans.mine();
+        let (path, method) = (admitted.path(), &admitted.request.method);
+        let by_number =
+            |plans: &[Arc<RoutePlan>], number: usize| plans.get(number).unwrap_or(&plans[0]).clone();
+        let (plan, reading) = match self.routes.choose(&admitted.host, path, method, self.ambiguous) {
+            Taken::Perhaps(route) if route.handling != Handling::Pass => {
+                (by_number(self.strict.mine(), route.number), PathReading::Passed)
+            }
+            Taken::Surely(route) | Taken::Perhaps(route) => {
+                (by_number(plans, route.number), PathReading::Clear)
+            }
+            Taken::Refused(route) => (by_number(plans, route.number), PathReading::Refused),
+        };
+        Course { plan, reading }
     }
 }

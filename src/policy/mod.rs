@@ -5,8 +5,11 @@
 
 mod pattern;
 mod query;
+mod readings;
 mod route;
 
 pub use pattern::{HostPattern, NamePattern, PathPattern, PatternError, pattern_for};
 pub use query::QueryRule;
-pub use route::{BackendIndex, ClientDirectives, Handling, Match, Route, RouteCache, Routes};
+pub use route::{
+    AmbiguousPaths, BackendIndex, ClientDirectives, Handling, Match, Route, RouteCache, Routes, Taken,
+};

@@ -6,6 +6,8 @@ use std::fmt;
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use crate::semantics::key::normal_path;
+
 /// Why a pattern cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
@@ -68,7 +70,7 @@ impl HostPattern {
             HostKind::OneLabelBefore(rest.to_string())
         } else {
             // globset's separator is the slash; in a host it is the dot.
-            HostKind::Glob(Box::new(glob(&written.replace('.', "/"))?))
+            HostKind::Glob(Box::new(glob(&written.replace('.', "/"), false)?))
         };
         Ok(HostPattern { written, kind })
     }
@@ -113,10 +115,20 @@ impl fmt::Display for HostPattern {
 /// A pattern of paths: `/about`, `/static/**`, `/*/feed.{xml,json}`.
 ///
 /// `?` and `*` stand for characters but the slash, `**` for whole segments, `[ab]` for one of the
-/// characters, `{a,b}` for one of the alternatives. Case matters.
+/// characters, `{a,b}` for one of the alternatives. Case matters. Compared is the normal form of both: `/café` and
+/// `/caf%C3%A9` are one pattern.
 #[derive(Clone, Debug)]
 pub struct PathPattern {
     written: String,
+    normal: PathForm,
+    /// With what it encodes decoded, where that is something else: `/@me/**` of `/%40me/**`.
+    decoded: Option<PathForm>,
+}
+
+/// One spelling of a pattern.
+#[derive(Clone, Debug)]
+struct PathForm {
+    text: String,
     kind: PathKind,
 }
 
@@ -125,7 +137,43 @@ enum PathKind {
     Exact,
     /// All that begins so; `/` alone is every path.
     Prefix(String),
-    Glob(Box<GlobMatcher>),
+    Glob {
+        exact: Box<GlobMatcher>,
+        /// Whatever the case of its letters.
+        folded: Box<GlobMatcher>,
+    },
+}
+
+impl PathForm {
+    fn new(text: String) -> Result<Self, PatternError> {
+        let kind = match text.strip_suffix("**").filter(|start| start.ends_with('/')) {
+            Some(start) if !is_glob(start) => PathKind::Prefix(start.to_string()),
+            _ if is_glob(&text) => {
+                PathKind::Glob { exact: Box::new(glob(&text, false)?), folded: Box::new(glob(&text, true)?) }
+            }
+            _ => PathKind::Exact,
+        };
+        Ok(PathForm { text, kind })
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        match &self.kind {
+            PathKind::Exact => self.text == path,
+            PathKind::Prefix(start) => path.starts_with(start.as_str()),
+            PathKind::Glob { exact, .. } => exact.is_match(path),
+        }
+    }
+
+    fn matches_folded(&self, path: &str) -> bool {
+        match &self.kind {
+            PathKind::Exact => self.text.eq_ignore_ascii_case(path),
+            PathKind::Prefix(start) => path
+                .as_bytes()
+                .get(..start.len())
+                .is_some_and(|begin| begin.eq_ignore_ascii_case(start.as_bytes())),
+            PathKind::Glob { folded, .. } => folded.is_match(path),
+        }
+    }
 }
 
 impl PathPattern {
@@ -147,43 +195,83 @@ impl PathPattern {
         if written.split_once('?').is_some_and(|(_, query)| query.contains('=')) {
             return Err(PatternError::PathWithQuery);
         }
-        let kind = match written.strip_suffix("**").filter(|start| start.ends_with('/')) {
-            Some(start) if !is_glob(start) => PathKind::Prefix(start.to_string()),
-            _ if is_glob(&written) => PathKind::Glob(Box::new(glob(&written)?)),
-            _ => PathKind::Exact,
-        };
-        Ok(PathPattern { written, kind })
+        let normal = normal_text(&written);
+        let decoded = decoded_text(&normal).map(PathForm::new).transpose()?;
+        Ok(PathPattern { normal: PathForm::new(normal)?, decoded, written })
     }
 
     /// Whether `path`, without a query, is one of those meant.
     pub fn matches(&self, path: &str) -> bool {
-        match &self.kind {
-            PathKind::Exact => self.written == path,
-            PathKind::Prefix(start) => path.starts_with(start.as_str()),
-            PathKind::Glob(glob) => glob.is_match(path),
-        }
+        self.normal.matches(path) || self.decoded.as_ref().is_some_and(|form| form.matches(path))
+    }
+
+    /// The same, whatever the case of the letters.
+    pub(super) fn matches_folded(&self, path: &str) -> bool {
+        self.normal.matches_folded(path)
+            || self.decoded.as_ref().is_some_and(|form| form.matches_folded(path))
+    }
+
+    /// Whether it is written with capitals.
+    pub(super) fn has_capitals(&self) -> bool {
+        self.written.bytes().any(|byte| byte.is_ascii_uppercase())
     }
 
     /// Whether every path that `other` matches is surely matched by this one too.
     pub(super) fn covers(&self, other: &PathPattern) -> bool {
-        if self.written == other.written {
+        let (ours, theirs) = (&self.normal, &other.normal);
+        if ours.text == theirs.text {
             return true;
         }
-        match (&self.kind, &other.kind) {
-            (_, PathKind::Exact) => self.matches(&other.written),
+        match (&ours.kind, &theirs.kind) {
+            (_, PathKind::Exact) => self.matches(&theirs.text),
             (PathKind::Prefix(start), PathKind::Prefix(other)) => other.starts_with(start.as_str()),
-            (PathKind::Prefix(start), PathKind::Glob(_)) => {
-                let fixed = other.written.find(GLOB_CHARACTERS).unwrap_or(other.written.len());
-                other.written[..fixed].starts_with(start.as_str())
+            (PathKind::Prefix(start), PathKind::Glob { .. }) => {
+                let fixed = theirs.text.find(GLOB_CHARACTERS).unwrap_or(theirs.text.len());
+                theirs.text[..fixed].starts_with(start.as_str())
             }
-            (PathKind::Exact | PathKind::Glob(_), _) => false,
+            (PathKind::Exact | PathKind::Glob { .. }, _) => false,
         }
     }
 }
 
+/// A pattern in the form that paths have once they are admitted.
+fn normal_text(written: &str) -> String {
+    let mut encoded = Vec::with_capacity(written.len());
+    for byte in written.bytes() {
+        match byte {
+            b'!'..=b'~' if byte != b'#' => encoded.push(byte),
+            _ => encoded.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+    // All of it is ASCII.
+    String::from_utf8(normal_path(&encoded)).unwrap_or_else(|_| written.to_owned())
+}
+
+/// The same with the ASCII that it encodes decoded, but for what means something else then; `None` where that is
+/// nothing.
+fn decoded_text(normal: &str) -> Option<String> {
+    let mut text = String::with_capacity(normal.len());
+    let mut pieces = normal.split('%');
+    text.push_str(pieces.next()?);
+    for piece in pieces {
+        let byte = piece.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.filter(u8::is_ascii_graphic).map(char::from) {
+            Some(char) if !GLOB_CHARACTERS.contains(&char) && !"/%,".contains(char) => {
+                text.push(char);
+                text.push_str(&piece[2..]);
+            }
+            _ => {
+                text.push('%');
+                text.push_str(piece);
+            }
+        }
+    }
+    (text != normal).then_some(text)
+}
+
 impl PartialEq for PathPattern {
     fn eq(&self, other: &Self) -> bool {
-        self.written == other.written
+        self.normal.text == other.normal.text
     }
 }
 
@@ -265,9 +353,10 @@ fn is_glob(text: &str) -> bool {
     text.contains(&GLOB_CHARACTERS[..7])
 }
 
-fn glob(text: &str) -> Result<GlobMatcher, PatternError> {
+fn glob(text: &str, folded: bool) -> Result<GlobMatcher, PatternError> {
     GlobBuilder::new(text)
         .literal_separator(true)
+        .case_insensitive(folded)
         .build()
         .map(|glob| glob.compile_matcher())
         .map_err(|error| PatternError::Unreadable(error.kind().to_string()))
@@ -315,8 +404,14 @@ mod tests {
             ("/**/feed.xml", "/blog/old/feed.xml", true),
             ("/**/*.{css,js}", "/a/b/main.js", true),
             ("/**/*.{css,js}", "/a/b/main.jsx", false),
-            ("/a b", "/a b", true),
+            ("/a b", "/a%20b", true),
             ("/hello!", "/hello!", true),
+            ("/caf\u{e9}/**", "/caf%C3%A9/x", true),
+            ("/caf%c3%a9/*", "/caf%C3%A9/x", true),
+            ("/%7Eal/**", "/~al/x", true),
+            ("/%40me/**", "/@me/x", true),
+            ("/%40me/**", "/%40me/x", true),
+            ("/a/./b/../c", "/a/c", true),
         ] {
             let read = PathPattern::parse(pattern).unwrap();
             assert_eq!(read.matches(path), matches, "{pattern} on {path}");

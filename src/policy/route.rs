@@ -6,6 +6,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use http::Method;
 
+use super::readings::{look, readings};
 use super::{HostPattern, PathPattern, QueryRule};
 
 /// Which backend: its place in the settings' list of backends.
@@ -48,15 +49,65 @@ impl Match {
             && covers_all(&self.methods, &other.methods, Method::eq)
     }
 
-    fn matches(&self, host: &str, path: &str, method: &Method) -> bool {
+    fn matches(&self, host: &str, path: Spelling<'_>, method: &Method) -> bool {
         (self.methods.is_empty() || self.methods.contains(method))
-            && (self.paths.is_empty() || self.paths.iter().any(|pattern| pattern.matches(path)))
+            && (self.paths.is_empty() || self.paths.iter().any(|pattern| path.is_of(pattern)))
             && (self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.matches(host)))
     }
 
     /// Whether this can hold for hosts that no route names literally.
     fn is_open(&self) -> bool {
         self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.literal().is_none())
+    }
+}
+
+/// A path as it is compared with patterns.
+#[derive(Clone, Copy, Debug)]
+enum Spelling<'p> {
+    Literal(&'p str),
+    /// Whatever the case of its letters.
+    Folded(&'p str),
+}
+
+impl Spelling<'_> {
+    fn is_of(self, pattern: &PathPattern) -> bool {
+        match self {
+            Spelling::Literal(path) => pattern.matches(path),
+            Spelling::Folded(path) => pattern.matches_folded(path),
+        }
+    }
+}
+
+/// What is done about a path that an origin may read otherwise than the routes do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AmbiguousPaths {
+    /// Its route counts only if all readings take it. Otherwise it is passed, or refused where they lead to
+    /// different backends.
+    #[default]
+    Strictest,
+    /// It is refused.
+    Refuse,
+    /// It is what it says.
+    Literal,
+}
+
+/// How a request came to its route.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Taken<'r> {
+    /// However its path is read.
+    Surely(&'r Route),
+    /// By the letters of its path, which may be read so that it takes another one: nothing of it may be stored.
+    Perhaps(&'r Route),
+    /// Not at all.
+    Refused(&'r Route),
+}
+
+impl<'r> Taken<'r> {
+    /// The route by the letters of the path.
+    pub fn route(self) -> &'r Route {
+        match self {
+            Taken::Surely(route) | Taken::Perhaps(route) | Taken::Refused(route) => route,
+        }
     }
 }
 
@@ -73,6 +124,14 @@ pub struct Route {
     pub backend: BackendIndex,
     pub handling: Handling,
     pub cache: RouteCache,
+}
+
+impl Route {
+    /// Whether what it does with a request is the same.
+    fn does_as(&self, other: &Route) -> bool {
+        self.number == other.number
+            || (self.backend, self.handling) == (other.backend, other.handling) && self.cache == other.cache
+    }
 }
 
 /// The caching rules of one route: its own where it has them, those of `[cache]` otherwise.
@@ -101,6 +160,10 @@ pub struct Routes {
     by_host: HashMap<Box<str>, Box<[usize]>, RandomState>,
     /// The routes that can hold for all other hosts, in order.
     open: Box<[usize]>,
+    /// Whether any route looks at the path.
+    by_path: bool,
+    /// Whether any of their paths has capitals.
+    has_capitals: bool,
 }
 
 impl Routes {
@@ -120,12 +183,52 @@ impl Routes {
                 (Box::from(host), numbers_of(&hold))
             })
             .collect();
-        Routes { rules, rest, by_host, open }
+        let paths = || rules.iter().flat_map(|(when, _)| &when.paths);
+        let (by_path, has_capitals) = (paths().next().is_some(), paths().any(PathPattern::has_capitals));
+        Routes { rules, rest, by_host, open, by_path, has_capitals }
     }
 
     /// The route of a request. `host` is in lower case; a port behind it is not looked at. `path` is
     /// without the query. Allocates nothing unless a host pattern with stars has to be tried.
     pub fn select(&self, host: &str, path: &str, method: &Method) -> &Route {
+        self.select_by(host, Spelling::Literal(path), method)
+    }
+
+    /// The route of a request, and whether it takes it however an origin reads its path. `path` is in normal form.
+    /// Of one that can be read in one way only (nearly all) nothing is allocated.
+    pub fn choose(&self, host: &str, path: &str, method: &Method, ambiguous: AmbiguousPaths) -> Taken<'_> {
+        let route = self.select(host, path, method);
+        let is_looked_at = self.by_path || ambiguous == AmbiguousPaths::Refuse;
+        if ambiguous == AmbiguousPaths::Literal || !is_looked_at {
+            return Taken::Surely(route);
+        }
+        let look = look(path.as_bytes());
+        let mut agree = true;
+        if !look.is_plain {
+            let Some(others) = readings(path) else {
+                let only_one = self.iter().all(|(_, other)| other.backend == route.backend);
+                return if only_one { Taken::Perhaps(route) } else { Taken::Refused(route) };
+            };
+            if others.len() > 1 && ambiguous == AmbiguousPaths::Refuse {
+                return Taken::Refused(route);
+            }
+            for other in &others[1..] {
+                let read_so = self.select(host, other, method);
+                if read_so.backend != route.backend {
+                    return Taken::Refused(route);
+                }
+                let folded = self.select_by(host, Spelling::Folded(other), method);
+                agree &= route.does_as(read_so) && route.does_as(folded);
+            }
+        }
+        // Express, IIS and others do not look at the case of a path.
+        if look.has_capitals || self.has_capitals || !look.is_plain {
+            agree &= route.does_as(self.select_by(host, Spelling::Folded(path), method));
+        }
+        if agree { Taken::Surely(route) } else { Taken::Perhaps(route) }
+    }
+
+    fn select_by(&self, host: &str, path: Spelling<'_>, method: &Method) -> &Route {
         if self.rules.is_empty() {
             return &self.rest;
         }
@@ -246,7 +349,7 @@ mod tests {
             let methods: [&[&str]; 3] = [&[], &["GET"], &["POST"]];
             let conditions: Vec<Match> =
                 picks.iter().map(|(h, p, m)| when(hosts[*h], paths[*p], methods[*m])).collect();
-            let plain = conditions.iter().position(|when| when.matches(host, path, &method));
+            let plain = conditions.iter().position(|when| when.matches(host, Spelling::Literal(path), &method));
             let found = routes(conditions).select(host, path, &method).number;
             prop_assert_eq!(found, plain.map_or(0, |at| at + 1));
         }
@@ -261,9 +364,141 @@ mod tests {
             let hosts: [&[&str]; 6] = [&[], &["a.b"], &["*.b"], &["c.b", "a.b"], &["**.b"], &["*"]];
             let paths: [&[&str]; 6] = [&[], &["/s/**"], &["/q"], &["/*"], &["/s/t/**"], &["/s/*"]];
             let (wide, narrow) = (when(hosts[wide.0], paths[wide.1], &[]), when(hosts[narrow.0], paths[narrow.1], &[]));
-            if wide.covers(&narrow) && narrow.matches(host, path, &Method::GET) {
-                prop_assert!(wide.matches(host, path, &Method::GET));
+            if wide.covers(&narrow) && narrow.matches(host, Spelling::Literal(path), &Method::GET) {
+                prop_assert!(wide.matches(host, Spelling::Literal(path), &Method::GET));
             }
         }
+    }
+
+    /// A path as an origin reads it that does all there is to it until nothing changes.
+    fn all_done(path: &str) -> String {
+        let mut path = path.to_ascii_lowercase().into_bytes();
+        while let Some(at) =
+            path.windows(3).position(|it| it[0] == b'%' && it[1..].iter().all(u8::is_ascii_hexdigit))
+        {
+            let byte = u8::from_str_radix(str::from_utf8(&path[at + 1..at + 3]).unwrap(), 16).unwrap();
+            path.splice(at..at + 3, [byte]);
+        }
+        path.truncate(path.iter().position(|byte| *byte == 0).unwrap_or(path.len()));
+        let path = String::from_utf8_lossy(&path).replace('\\', "/").to_ascii_lowercase();
+        let segments = path.split('/').map(|segment| segment.split(';').next().unwrap());
+        let path = segments.filter(|segment| !segment.is_empty()).map(|segment| format!("/{segment}"));
+        let path = path.collect::<String>();
+        String::from_utf8(crate::semantics::key::without_dot_segments(path.as_bytes())).unwrap()
+    }
+
+    /// Every way to write `path` for an origin that does all there is to it.
+    fn disguised(path: &str, how: &[(u8, usize)]) -> String {
+        let mut path = path.to_owned();
+        for (kind, at) in how {
+            let letters: Vec<usize> = path.char_indices().map(|(at, _)| at).skip(1).collect();
+            let slashes: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
+            let (letter, slash) = (letters[at % letters.len()], slashes[at % slashes.len()]);
+            match kind % 10 {
+                0 => {
+                    let byte = path.as_bytes()[letter];
+                    path.replace_range(letter..=letter, &format!("%{byte:02X}"));
+                }
+                1 => path.insert(slash, '/'),
+                2 if slash > 0 => path.replace_range(slash..=slash, "\\"),
+                3 if slash > 0 => path.replace_range(slash..=slash, "%2f"),
+                4 if slash > 0 => path.insert_str(slash, ";v=1"),
+                5 => path.insert_str(slash, "/x%2F.."),
+                6 => path.insert_str(slash, "/static/..;"),
+                7 => path.push_str("%00.css"),
+                8 => path = path.to_ascii_uppercase(),
+                9 => path.insert_str(slash, "/%/.."),
+                _ => {}
+            }
+        }
+        path
+    }
+
+    proptest! {
+        /// Web cache deception: whatever an origin may take for a path that is passed is never stored.
+        #[test]
+        fn no_spelling_of_a_path_that_is_passed_is_stored(how in proptest::collection::vec((any::<u8>(), 0..40usize), 0..4)) {
+            let pass = Route { number: 1, handling: Handling::Pass, ..Route::default() };
+            let cache = RouteCache { ttl: Some(Duration::from_secs(60)), ..RouteCache::default() };
+            let cached = Route { number: 2, cache, ..Route::default() };
+            let routes = Routes::new(
+                vec![(when(&[], &["/private/**"], &[]), pass), (when(&[], &["/static/**"], &[]), cached)],
+                Route::default(),
+            );
+            let sent = disguised("/private/page", &how);
+            let normal = crate::semantics::key::normal_path(sent.as_bytes());
+            let path = String::from_utf8(normal).unwrap();
+            // Two disguises may have undone each other.
+            prop_assume!(all_done(&path) == "/private/page");
+            let taken = routes.choose("h", &path, &Method::GET, AmbiguousPaths::Strictest);
+            if let Taken::Surely(route) = taken {
+                prop_assert_eq!(route.handling, Handling::Pass, "{} as {}", sent, path);
+            }
+        }
+
+        #[test]
+        fn no_path_makes_choosing_panic(path in "/([a-zA-Z%/.;\\\\?]|%[0-9A-F]{2}|%u[0-9a-f]{4}|%C0%AF|%EF%BC%8F){0,30}") {
+            let routes = routes(vec![when(&[], &["/a/**", "/**/*.css"], &[])]);
+            for ambiguous in [AmbiguousPaths::Strictest, AmbiguousPaths::Refuse, AmbiguousPaths::Literal] {
+                routes.choose("h", &path, &Method::GET, ambiguous);
+            }
+        }
+    }
+
+    #[test]
+    fn a_route_counts_only_if_every_reading_of_the_path_takes_it() {
+        let with = |path: &str, handling, ttl: u64, backend| {
+            let cache = RouteCache { ttl: Some(Duration::from_secs(ttl)), ..RouteCache::default() };
+            (
+                when(&[], &[path], &[]),
+                Route { handling, cache, backend: BackendIndex(backend), ..Route::default() },
+            )
+        };
+        let mut rules = vec![
+            with("/private/**", Handling::Pass, 0, 0),
+            with("/static/**", Handling::Cache, 60, 0),
+            with("/other/**", Handling::Cache, 0, 1),
+            with("/Wiki/**", Handling::Cache, 9, 0),
+        ];
+        for (at, (_, route)) in rules.iter_mut().enumerate() {
+            route.number = at + 1;
+        }
+        let routes = Routes::new(rules, Route::default());
+        let choose = |path| routes.choose("h", path, &Method::GET, AmbiguousPaths::Strictest);
+        for (path, number) in [
+            ("/static/a.css", 2),
+            ("/static/caf%C3%A9", 2),
+            ("/static/a%2Fb", 2),
+            ("/static//a;v=1", 2),
+            ("/Wiki/Main", 4),
+            ("/page;v=1", 0),
+            ("/page%2Fx", 0),
+            ("/Page", 0),
+            ("/private/x%2Fy", 1),
+        ] {
+            let taken = choose(path);
+            assert_eq!((taken, taken.route().number), (Taken::Surely(taken.route()), number), "{path}");
+        }
+        for path in [
+            "/static/..%2Faccount",
+            "/PRIVATE/x",
+            "//private/x",
+            "/x%2Fprivate",
+            "/private;a/x",
+            "/wiki/x",
+            "//static/x",
+        ] {
+            let taken = choose(path);
+            let agreed = path == "/x%2Fprivate";
+            assert_eq!(matches!(taken, Taken::Surely(_)), agreed, "{path}: {taken:?}");
+        }
+        for path in ["/static/..%2Fother/x", "//other/x", "/other%2Fx"] {
+            assert!(matches!(choose(path), Taken::Refused(_)), "{path}");
+        }
+        let refuse = |path| routes.choose("h", path, &Method::GET, AmbiguousPaths::Refuse);
+        assert!(matches!(refuse("/page%2Fx"), Taken::Refused(_)));
+        assert!(matches!(refuse("/Page/caf%C3%A9"), Taken::Surely(_)));
+        let literal = routes.choose("h", "/static/..%2Faccount", &Method::GET, AmbiguousPaths::Literal);
+        assert!(matches!(literal, Taken::Surely(_)));
     }
 }

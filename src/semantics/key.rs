@@ -156,9 +156,23 @@ pub fn normal_path_and_query(path_and_query: &[u8]) -> Cow<'_, [u8]> {
         None => (path_and_query, &[][..]),
     };
     let mut normal = Vec::with_capacity(path_and_query.len() + 1);
-    write_path(&normal_percent(path), &mut normal);
+    write_path(path, &mut normal, normal_percent);
     normal.extend_from_slice(&normal_percent(query));
     Cow::Owned(normal)
+}
+
+/// A path, without a query, in normal form.
+pub fn normal_path(path: &[u8]) -> Vec<u8> {
+    let mut normal = Vec::with_capacity(path.len() + 1);
+    write_path(path, &mut normal, normal_percent);
+    normal
+}
+
+/// A path whose dot segments are resolved, and that is otherwise left as it is.
+pub fn without_dot_segments(path: &[u8]) -> Vec<u8> {
+    let mut other = Vec::with_capacity(path.len() + 1);
+    write_path(path, &mut other, Cow::Borrowed);
+    other
 }
 
 /// Whether every percent-encoding is in normal form and no path segment is `.` or `..`.
@@ -193,9 +207,10 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// RFC 3986 §6.2.2.1, §6.2.2.2: hexadecimal digits in upper case, unreserved characters decoded. A text with a
-/// `%` that encodes nothing is left as it is: it has no defined meaning, and decoding around it could make up
-/// encodings that were not there (`%%411`).
+/// RFC 3986 §6.2.2.1, §6.2.2.2: hexadecimal digits in upper case, unreserved characters decoded. A segment or query
+/// with a `%` that encodes nothing is left as it is: it has no defined meaning, and decoding around it could make
+/// up encodings that were not there (`%%411`). Its neighbours are not: no encoding reaches across a slash, and the
+/// result has to be its own normal form when such a segment goes (`/%/../%41`).
 fn normal_percent(text: &[u8]) -> Cow<'_, [u8]> {
     let mut marks = memchr::memchr_iter(b'%', text).peekable();
     if marks.peek().is_none() || marks.any(|at| escape(&text[at..]).is_none()) {
@@ -222,13 +237,14 @@ fn normal_percent(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(normal)
 }
 
-/// RFC 3986 §5.2.4, for a path that is absolute or empty: dot segments go, an empty path becomes `/`.
-fn write_path(path: &[u8], into: &mut Vec<u8>) {
+/// RFC 3986 §5.2.4, for a path that is absolute or empty: dot segments go, an empty path becomes `/`. `normal` is
+/// what becomes of each segment before.
+fn write_path<'p>(path: &'p [u8], into: &mut Vec<u8>, normal: impl Fn(&'p [u8]) -> Cow<'p, [u8]>) {
     let start = into.len();
     let mut segments = path.strip_prefix(b"/").unwrap_or(path).split(|&b| b == b'/').peekable();
     while let Some(segment) = segments.next() {
         let last = segments.peek().is_none();
-        match segment {
+        match &*normal(segment) {
             b"." if last => into.push(b'/'),
             b"." => {}
             b".." => {
@@ -360,6 +376,11 @@ mod tests {
             ("http", "a", "/%zz", "http://a/%zz"),
             ("http", "a", "/%%411", "http://a/%%411"),
             ("http", "a", "/%2541", "http://a/%2541"),
+            ("http", "a", "/%/../%41", "http://a/A"),
+            ("http", "a", "/%/../%70rivate/x", "http://a/private/x"),
+            ("http", "a", "/%zz/%2e%2e/%70rivate/x", "http://a/private/x"),
+            ("http", "a", "/%/%41/%%411", "http://a/%/A/%%411"),
+            ("http", "a", "/a?%/../%41", "http://a/a?%/../%41"),
         ] {
             assert_eq!(uri(scheme, authority, path), want);
         }
@@ -451,7 +472,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_normal_form_is_its_own_normal_form(path in "/[a-cA-C%2-7./?~-]{0,24}") {
+        fn the_normal_form_is_its_own_normal_form(path in "/[a-cA-C%2-7./?~-]{0,24}|/([%./]|%2e|%2E|%41|%c3|%zz|\\.\\.|a){0,12}") {
             let once = normal_path_and_query(path.as_bytes()).into_owned();
             prop_assert_eq!(once.first(), Some(&b'/'));
             let twice = normal_path_and_query(&once).into_owned();
@@ -463,7 +484,7 @@ mod tests {
             if is_normal(path.as_bytes()) {
                 let query = path.find('?').unwrap_or(path.len());
                 let mut written = Vec::new();
-                write_path(&normal_percent(&path.as_bytes()[..query]), &mut written);
+                write_path(&path.as_bytes()[..query], &mut written, normal_percent);
                 written.extend_from_slice(&normal_percent(&path.as_bytes()[query..]));
                 prop_assert_eq!(String::from_utf8_lossy(&written), path);
             }

@@ -102,6 +102,79 @@ fn what_only_proxies_may_say_is_not_taken_from_clients() {
     assert!(asked.field("Forwarded").is_some_and(|value| !value.contains("192.0.2")), "{asked:?}");
 }
 
+/// The same by spellings that one of the two does not see through: what origins decode, cut off or merge.
+#[test]
+fn a_page_that_is_never_stored_is_not_stored_under_another_spelling() {
+    let origin = Origin::scripted(|asked, wire| wire.answer("", format!("{} of one", asked.target)));
+    let routes = "[[route]]\nmatch = { path = [\"/private/**\", \"/account\"] }\npass = true\n\
+                  [[route]]\nmatch = { path = \"/static/**\" }\ncache = { ttl = \"1h\" }\n\
+                  [[route]]\ncache = { default_ttl = \"1h\" }\n";
+    let larder = Larder::before_with(&origin.url(), routes);
+    for path in [
+        "/static/..%2faccount",
+        "/static/..%5Caccount",
+        "/static/..\\account",
+        "/static/..;/account",
+        "/static/%252e%252e/account",
+        "/static/..%2Fprivate/x",
+        "/account%3F.css",
+        "/account%00.css",
+        "/account;x.css",
+        "/%/../%70rivate/x",
+        "/%zz/%2e%2e/private/x",
+        "//private/x",
+        "//host/private/x",
+        "/private%2Fx",
+        "/x/..%2Fprivate/x",
+        "/PRIVATE/x",
+        "/private;a=b/x",
+        "/\\private/x",
+        "/private./x",
+        "/private%20/x",
+    ] {
+        for _ in 0..2 {
+            let answer = larder.get(path).expect_status(200);
+            assert!(!answer.is_hit(), "{path}: {answer:?}");
+            let status = answer.field("Cache-Status").unwrap().to_owned();
+            assert!(status.contains("ambiguous-path") || status.contains("detail=route"), "{path}: {status}");
+        }
+    }
+    // What all read alike takes its route, however it is spelled.
+    for path in ["/static/a%2Fb", "/static/caf%C3%A9", "/static//a;v=1", "/page%20one"] {
+        larder.get(path).expect_status(200);
+        larder.get(path).expect_hit();
+    }
+}
+
+#[test]
+fn an_ambiguous_path_is_refused_where_it_leads_to_another_backend_or_the_operator_says_so() {
+    let origin = Origin::scripted(|asked, wire| wire.answer("", asked.target.clone()));
+    let configured = |setting: &str| {
+        Larder::configured(&format!(
+            "[server]\nambiguous_paths = \"{setting}\"\n\
+             [backend.default]\nendpoints = [\"{0}\"]\n[backend.admin]\nendpoints = [\"{0}\"]\n\
+             [[route]]\nmatch = {{ path = \"/admin/**\" }}\nbackend = \"admin\"\npass = true\n",
+            origin.url()
+        ))
+    };
+    for (setting, path, status) in [
+        ("strictest", "/x/..%2Fadmin/x", 400),
+        ("strictest", "//admin/x", 400),
+        ("strictest", "/ADMIN/x", 200),
+        ("strictest", "/a%2Fb", 200),
+        ("refuse", "/a%2Fb", 400),
+        ("refuse", "/caf%C3%A9/B", 200),
+        ("literal", "//admin/x", 200),
+    ] {
+        let larder = configured(setting);
+        let answer = larder.get(path).expect_status(status);
+        if status == 400 {
+            assert!(answer.field("Cache-Status").unwrap().contains("ambiguous-path"), "{answer:?}");
+            assert_eq!(larder.metric("larder_refused_requests_total", "ambiguous-path"), 1.0);
+        }
+    }
+}
+
 /// An application behind CGI, WSGI, Rack or PHP sees one variable for both spellings, and the later one wins.
 #[test]
 fn underscores_do_not_bring_back_what_clients_may_not_say() {
