@@ -4,14 +4,17 @@ mod assemble;
 mod door;
 mod observer;
 mod operations;
+mod signals;
 mod sweeper;
 mod threads;
+mod vital;
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::admin::{self, AdminListener, Operations, ReadyState};
 use crate::cli::DemoArguments;
@@ -20,12 +23,14 @@ use crate::clock::Clock;
 use crate::config::{self, AdminAddress, Node, Overrides, Settings};
 use crate::listener::{self, Address, BindError, Bound, Crew, DrainHandle, Listener};
 use crate::metrics::Events;
-use crate::metrics::operations::OperationsLogError;
+use crate::metrics::operations::{OperationsLogError, flush, say};
 use crate::store::Statistics;
 use assemble::Parts;
 use door::Door;
 use operations::Desk;
+use signals::Signals;
 use threads::Threads;
+use vital::Vital;
 
 /// How often the shelves catch up with what was stored: moka evicts only when something happens.
 const SETTLE_EVERY: Duration = Duration::from_millis(250);
@@ -54,16 +59,20 @@ pub enum Failure {
     Demo(std::io::Error),
     #[error("the demo's configuration has errors:\n{0}")]
     DemoSettings(String),
+    #[error("{0} has died of a mistake in Larder; the log has the place")]
+    Died(&'static str),
 }
 
-/// Serves until told to stop: SIGTERM or SIGINT drains, a second one ends at once.
+/// Serves until told to stop: a signal drains (`signals`), a second one ends at once.
 ///
 /// # Errors
 /// When it cannot begin to.
 pub fn serve(settings: Settings) -> Result<(), Failure> {
     let threads = Threads::start(settings.server.workers)?;
     let crew = threads.crew();
-    threads.run(serve_and(settings, crew, |_, _| ()))
+    let ended = threads.run(serve_and(settings, crew, |_, _| ()));
+    flush();
+    ended
 }
 
 /// Serves the demo until told to stop.
@@ -73,7 +82,9 @@ pub fn serve(settings: Settings) -> Result<(), Failure> {
 pub fn demo(arguments: DemoArguments) -> Result<(), Failure> {
     let threads = Threads::start(None)?;
     let crew = threads.crew();
-    threads.run(serve_demo(arguments, crew))
+    let ended = threads.run(serve_demo(arguments, crew));
+    flush();
+    ended
 }
 
 async fn serve_demo(arguments: DemoArguments, crew: Crew) -> Result<(), Failure> {
@@ -94,7 +105,9 @@ async fn serve_demo(arguments: DemoArguments, crew: Crew) -> Result<(), Failure>
             _ => None,
         });
         if let Some(address) = tcp {
-            println!("{}", demo::banner(address, admin));
+            let banner = demo::banner(address, admin) + "\n";
+            // In a thread of its own: whoever should read it may not, and the demo goes on without.
+            std::thread::spawn(move || std::io::stdout().write_all(banner.as_bytes()));
         }
     })
     .await
@@ -108,25 +121,26 @@ async fn serve_and(
 ) -> Result<(), Failure> {
     assemble::install_log(&settings)?;
     // Before anything is started: a signal from here on is not lost.
-    let (mut terminate, mut interrupt, hangup) =
-        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);
+    let Signals { mut end, reopen, others } = Signals::catch().map_err(Failure::Signals)?;
+    let vital = Vital::new();
     let bound = bind(&settings, &crew)?;
     let admin_listeners = bind_admin(&settings).await?;
     let clock = Clock::system();
-    let parts = Arc::new(assemble::assemble(&settings, clock.clone())?);
-    let desk = Arc::new(Desk::new(parts.clone(), clock.clone(), crew.clone()));
+    let parts = Arc::new(assemble::assemble(&settings, clock.clone(), &vital)?);
+    let desk = Arc::new(Desk::new(parts.clone(), clock.clone(), crew.clone(), vital.clone()));
     show_figures(&parts, &desk);
     tell_addresses(&bound, &admin_listeners);
     announce(&bound.addresses(), admin_listeners.first().and_then(tcp_address));
 
     let housekeeping = [
-        tokio::spawn(settle(parts.clone())),
-        tokio::spawn(sweeper::run(parts.clone(), clock.clone())),
-        tokio::spawn(follow_clock(parts.events.clone(), clock.clone())),
-        tokio::spawn(reopen_logs(parts.clone(), hangup)),
+        vital.spawn("keeping the store's order", settle(parts.clone())),
+        vital.spawn("the sweeper", sweeper::run(parts.clone(), clock.clone())),
+        vital.spawn("following the clock", follow_clock(parts.events.clone(), clock.clone())),
+        vital.spawn("reopening logs", reopen_logs(parts.clone(), reopen)),
+        vital.spawn("answering signals", others.answer()),
     ];
-    let (stop_admin, admin_stopped) = tokio::sync::oneshot::channel::<()>();
-    let admin = tokio::spawn(admin::serve(
+    let (stop_admin, admin_stopped) = oneshot::channel::<()>();
+    let serving_admin = admin::serve(
         admin_listeners,
         desk.clone(),
         parts.events.metrics().clone(),
@@ -135,24 +149,38 @@ async fn serve_and(
             // Dropped or sent: either way it is over.
             let _ = admin_stopped.await;
         },
-    ));
+    );
+    let admin_vital = vital.clone();
+    let admin = vital.spawn("the admin interface", async move {
+        if let Err(error) = serving_admin.await {
+            tracing::error!(%error, "the admin interface ended by itself");
+            admin_vital.died("the admin interface");
+        }
+    });
     let (handle, signal) = listener::drain();
-    let door = Arc::new(Door::new(parts.clone()));
+    let door = Arc::new(Door::new(parts.clone(), vital.clone()));
     let limits = assemble::limits(&settings);
-    let serving = tokio::spawn(listener::serve(bound, door, limits, clock, crew, signal));
+    let (drained, serving) = oneshot::channel();
+    vital.spawn("the listener", async move {
+        // Nobody waits for it where the process ends otherwise.
+        let _ = drained.send(listener::serve(bound, door, limits, clock, crew, signal).await);
+    });
     desk.enter(ReadyState::Serving);
     let Node { name, region } = &settings.node;
     tracing::info!(node = name.as_deref(), region = region.as_deref(), "serving");
 
-    wait_for_either(&mut terminate, &mut interrupt).await;
+    let died = tokio::select! {
+        () = end.recv() => None,
+        what = vital.death() => Some(what),
+    };
     desk.enter(ReadyState::Draining);
-    drain(&handle, settings.server.drain_timeout, serving, &mut terminate, &mut interrupt).await;
+    drain(&handle, settings.server.drain_timeout, serving, &mut end).await;
     housekeeping.iter().for_each(|task| task.abort());
     drop(stop_admin);
     // Its last answers are short; whatever it says, the process ends.
     let _ = tokio::time::timeout(Duration::from_secs(1), admin).await;
     parts.events.access_log().flush();
-    Ok(())
+    died.map_or(Ok(()), |what| Err(Failure::Died(what)))
 }
 
 /// What others keep is read when the metrics are.
@@ -184,15 +212,15 @@ async fn bind_admin(settings: &Settings) -> Result<Vec<AdminListener>, Failure> 
 fn tell_addresses(bound: &Bound, admin: &[AdminListener]) {
     for address in bound.addresses() {
         match address {
-            Address::Tcp(address) => eprintln!("listening on http://{address}"),
-            other => eprintln!("listening on {other}"),
+            Address::Tcp(address) => say(&format!("listening on http://{address}\n")),
+            other => say(&format!("listening on {other}\n")),
         }
     }
     for listener in admin {
         match listener.address() {
-            Ok(admin::AdminAddress::Tcp(address)) => eprintln!("admin on http://{address}"),
-            Ok(address) => eprintln!("admin on {address}"),
-            Err(error) => eprintln!("admin on an address that cannot be told: {error}"),
+            Ok(admin::AdminAddress::Tcp(address)) => say(&format!("admin on http://{address}\n")),
+            Ok(address) => say(&format!("admin on {address}\n")),
+            Err(error) => say(&format!("admin on an address that cannot be told: {error}\n")),
         }
     }
 }
@@ -209,16 +237,14 @@ fn tcp_address(listener: &AdminListener) -> Option<std::net::SocketAddr> {
 async fn drain(
     handle: &DrainHandle,
     deadline: Duration,
-    serving: tokio::task::JoinHandle<listener::Drained>,
-    terminate: &mut Signal,
-    interrupt: &mut Signal,
+    mut serving: oneshot::Receiver<listener::Drained>,
+    end: &mut signals::End,
 ) {
     tracing::info!(deadline = ?deadline, "draining: no new connections, requests under way finish");
     handle.drain(deadline);
-    let mut serving = serving;
     let drained = tokio::select! {
         drained = &mut serving => drained,
-        () = wait_for_either(terminate, interrupt) => {
+        () = end.recv() => {
             tracing::warn!("a second signal: ending at once");
             handle.cut();
             serving.await
@@ -229,19 +255,9 @@ async fn drain(
             tracing::warn!(connections = drained.cut, "connections were cut before they had finished");
         }
         Ok(_) => tracing::info!("drained"),
-        Err(error) => tracing::error!(%error, "the listener ended by itself"),
+        // It died; nobody can wait for its connections any more.
+        Err(_) => {}
     }
-}
-
-async fn wait_for_either(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
-fn on(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(Failure::Signals)
 }
 
 /// Lets the shelves catch up; ends with the process.
@@ -266,9 +282,10 @@ async fn follow_clock(events: Arc<Events>, clock: Clock) {
     }
 }
 
-/// SIGHUP: log files were moved away, new ones are begun.
-async fn reopen_logs(parts: Arc<Parts>, mut hangup: Signal) {
-    while hangup.recv().await.is_some() {
+/// Log files were moved away, new ones are begun.
+async fn reopen_logs(parts: Arc<Parts>, mut reopen: signals::Reopen) {
+    loop {
+        reopen.recv().await;
         match parts.events.access_log().reopen() {
             Ok(()) => tracing::info!("reopened the access log"),
             Err(error) => tracing::error!(%error, "the access log cannot be reopened"),

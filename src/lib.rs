@@ -2,6 +2,9 @@
 //!
 //! The rooms, from the door inwards; each may use only those below it (`tests/rooms.rs` holds that).
 
+// They wait for whoever reads, and panic where nobody does: `metrics::operations` and `cli::tell` do neither.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 use tikv_jemallocator::Jemalloc;
 
 /// With a background thread it gives memory back after a purge; glibc's allocator does not.

@@ -1,5 +1,8 @@
 //! Arguments to settings to app; nothing else.
 
+// They wait for whoever reads, and panic where nobody does: `metrics::operations` and `cli::tell` do neither.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 use std::process::ExitCode;
 
 use larder::app;
@@ -28,7 +31,7 @@ fn end_of(served: Result<(), app::Failure>) -> Exit {
     match served {
         Ok(()) => Exit::Success,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            cli::tell(&format!("error: {failure}\n"));
             Exit::Failure
         }
     }

@@ -738,3 +738,47 @@ async fn the_service_hears_of_every_connection_and_response() {
     house.served.await.unwrap();
     assert_eq!(house.service.open.load(std::sync::atomic::Ordering::SeqCst), 0);
 }
+
+/// What a mistake in the loop itself would do, by the only call that it makes of ours.
+#[test]
+fn a_listener_that_accepts_nobody_any_more_says_so() {
+    struct Bad(std::sync::mpsc::Sender<()>);
+    impl larder::listener::Service for Bad {
+        type Presence = ();
+        async fn answer(&self, _: Request) -> Response {
+            std::future::pending().await
+        }
+        fn refuse(
+            &self,
+            _: larder::listener::Refusal,
+            _: &larder::message::Peer,
+            _: larder::clock::Moment,
+        ) -> Response {
+            unreachable!("nobody is served")
+        }
+        fn finished(&self, _: &larder::message::Outcome, _: larder::listener::Sent) {}
+        fn opened(&self, _: &larder::message::Peer) {}
+        fn accept_failed(&self, _: &std::io::Error) {
+            panic!("a mistake");
+        }
+        fn accepting_ended(&self) {
+            self.0.send(()).unwrap();
+        }
+    }
+    // A socket whose reactor is gone cannot accept.
+    let gone = tokio::runtime::Runtime::new().unwrap();
+    let bound = {
+        let _of_it = gone.enter();
+        larder::listener::Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap()
+    };
+    drop(gone);
+    let (told, telling) = std::sync::mpsc::channel();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (_handle, signal) = larder::listener::drain();
+    runtime.spawn(async move {
+        let crew = larder::listener::Crew::here();
+        let clock = larder::clock::Clock::system();
+        larder::listener::serve(bound, Arc::new(Bad(told)), Limits::default(), clock, crew, signal).await
+    });
+    telling.recv_timeout(Duration::from_secs(60)).unwrap();
+}

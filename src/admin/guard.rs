@@ -8,6 +8,8 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::metrics::operations::Shown;
+
 use super::answers::Problem;
 use super::door::AdminPeer;
 use super::serve::Room;
@@ -30,8 +32,8 @@ pub(super) async fn guard(
             next.run(request).await
         }
         Err(problem) => {
-            let (path, status) = (request.uri().path(), problem.status.as_u16());
-            tracing::warn!(target: "audit", %peer, path, status, error = problem.error, "not allowed");
+            let (path, status) = (Shown(request.uri().path().as_bytes()), problem.status.as_u16());
+            tracing::warn!(target: "audit", %peer, %path, status, error = problem.error, "not allowed");
             problem.into_response()
         }
     }

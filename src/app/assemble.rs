@@ -6,6 +6,7 @@ use http::HeaderValue;
 
 use super::Failure;
 use super::observer::BackendObserver;
+use super::vital::Vital;
 use crate::admin::{AdminAddress, AdminSettings, AdminToken, Secret};
 use crate::backend::{self, Backend, BackendSettings, EndpointAddress, HostPolicy, Probe};
 use crate::clock::Clock;
@@ -42,19 +43,21 @@ pub(super) fn install_log(settings: &Settings) -> Result<(), Failure> {
         config::LogFormat::Json => OperationsLogFormat::Json,
     };
     let level = config::Text::show(&settings.log.level);
-    Ok(operations::install(&OperationsLogSettings { format, level })?)
+    let similar_lines = settings.log.similar_lines as u64;
+    let buffer = settings.log.buffer.as_usize();
+    Ok(operations::install(&OperationsLogSettings { format, level, buffer, similar_lines })?)
 }
 
 /// Puts the house together. Needs a runtime: backends have tasks of their own.
-pub(super) fn assemble(settings: &Settings, clock: Clock) -> Result<Parts, Failure> {
+pub(super) fn assemble(settings: &Settings, clock: Clock, vital: &Vital) -> Result<Parts, Failure> {
     let access = AccessLog::open(&access_log(settings)).map_err(Failure::AccessLog)?;
     let events = Arc::new(Events::new(Arc::new(Metrics::new()), access));
     let backends: Vec<Arc<Backend>> = settings
         .backends
         .iter()
         .map(|named| {
-            let observer =
-                BackendObserver::new(&events, &named.name, clock.clone(), named.settings.clock_skew);
+            let skew = named.settings.clock_skew;
+            let observer = BackendObserver::new(&events, &named.name, clock.clone(), skew, vital.clone());
             Arc::new(Backend::new(backend_settings(named), clock.clone(), Arc::new(observer)))
         })
         .collect();

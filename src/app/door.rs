@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::assemble::Parts;
+use super::vital::Vital;
 use crate::clock::Moment;
 use crate::listener::{Completion, Presence, Refusal, Sent, Service};
 use crate::message::{Outcome, Peer, Request, Response};
@@ -11,11 +12,12 @@ use crate::metrics::{ConnectionGauge, Ending, Finished};
 /// What the listener knows of the rest of the house.
 pub(super) struct Door {
     parts: Arc<Parts>,
+    vital: Vital,
 }
 
 impl Door {
-    pub(super) fn new(parts: Arc<Parts>) -> Self {
-        Door { parts }
+    pub(super) fn new(parts: Arc<Parts>, vital: Vital) -> Self {
+        Door { parts, vital }
     }
 }
 
@@ -63,6 +65,10 @@ impl Service for Door {
 
     fn accept_failed(&self, error: &std::io::Error) {
         tracing::error!(%error, "no connection can be accepted now; trying again");
+    }
+
+    fn accepting_ended(&self) {
+        self.vital.died("accepting connections");
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::vital::Vital;
 use crate::backend::{EndpointState, Finish, Observer};
 use crate::clock::{Clock, Moment};
 use crate::metrics::{BackendMetrics, Events};
@@ -19,16 +20,17 @@ pub(super) struct BackendObserver {
     skew_secs: u64,
     /// When that was last said, in milliseconds; 0: never.
     skew_said: AtomicU64,
+    vital: Vital,
 }
 
 /// An origin whose clock is wrong is told of so often: it is with every answer.
 const SKEW_EVERY: Duration = Duration::from_secs(60);
 
 impl BackendObserver {
-    pub(super) fn new(events: &Arc<Events>, name: &str, clock: Clock, skew: Duration) -> Self {
+    pub(super) fn new(events: &Arc<Events>, name: &str, clock: Clock, skew: Duration, vital: Vital) -> Self {
         let metrics = events.metrics().backend(name);
         let (skew_secs, skew_said) = (skew.as_secs().max(1), AtomicU64::new(0));
-        BackendObserver { events: events.clone(), metrics, clock, skew_secs, skew_said }
+        BackendObserver { events: events.clone(), metrics, clock, skew_secs, skew_said, vital }
     }
 
     fn warn_of_skew(&self, endpoint: &str, skew: i64, now: Moment) {
@@ -69,11 +71,10 @@ impl Observer for BackendObserver {
         if is(Finish::Complete) || is(Finish::Abandoned) || is(Finish::Tunnelled) {
             return;
         }
-        let now = self.clock.now();
         if is(Finish::Broke) || is(Finish::BodyTimeout) {
-            self.events.origin_broke_off(&self.metrics, &endpoint, result, &result, now);
+            self.events.origin_broke_off(&self.metrics, &endpoint, result, &result);
         } else {
-            self.events.origin_failed(&self.metrics, &endpoint, result, &result, now);
+            self.events.origin_failed(&self.metrics, &endpoint, result, &result);
         }
     }
 
@@ -87,6 +88,10 @@ impl Observer for BackendObserver {
 
     fn retried(&self, _backend: &str, _failure: &'static str) {
         self.metrics.retried();
+    }
+
+    fn task_died(&self, what: &'static str) {
+        self.vital.died(what);
     }
 
     fn endpoint_changed(&self, backend: &str, endpoint: &str, state: EndpointState) {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use super::assemble::Parts;
+use super::vital::Vital;
 use crate::admin::{
     BackendStat, EndpointStat, InspectRefusal, InspectedVariant, Inspection, LedgerStat, Operations,
     PurgeProgress, PurgeReceipt, PurgeRecord, PurgeRefusal, PurgeRequest, Readiness, ReadyState,
@@ -27,6 +28,7 @@ pub(super) struct Desk {
     parts: Arc<Parts>,
     clock: Clock,
     crew: Crew,
+    vital: Vital,
     started: Moment,
     state: AtomicU8,
 }
@@ -35,9 +37,9 @@ pub(super) struct Desk {
 const TURN: Duration = Duration::from_millis(800);
 
 impl Desk {
-    pub(super) fn new(parts: Arc<Parts>, clock: Clock, crew: Crew) -> Self {
+    pub(super) fn new(parts: Arc<Parts>, clock: Clock, crew: Crew, vital: Vital) -> Self {
         let started = clock.now();
-        Desk { parts, clock, crew, started, state: AtomicU8::new(0) }
+        Desk { parts, clock, crew, vital, started, state: AtomicU8::new(0) }
     }
 
     /// Where the process is in its life from now on.
@@ -78,7 +80,8 @@ impl Desk {
 
 impl Operations for Desk {
     fn lives(&self) -> Pin<Box<dyn Future<Output = bool> + Send>> {
-        Box::pin(self.crew.turns(TURN))
+        let (vital, turns) = (self.vital.clone(), self.crew.turns(TURN));
+        Box::pin(async move { turns.await && vital.is_alive() })
     }
 
     fn ready(&self) -> Readiness {

@@ -97,10 +97,12 @@ impl Backend {
         let probe = settings.probe.clone();
         let pool = Pool::new(settings, clock, observer);
         let mut tasks = JoinSet::new();
-        tasks.spawn(sweep(Arc::downgrade(&pool)));
+        let closing = sweep(Arc::downgrade(&pool));
+        tasks.spawn(watched("closing unused connections to origins", pool.observer.clone(), closing));
         if let Some(probe) = probe {
             for endpoint in 0..pool.endpoints.len() {
-                tasks.spawn(probe::watch(Arc::downgrade(&pool), endpoint, probe.clone()));
+                let probing = probe::watch(Arc::downgrade(&pool), endpoint, probe.clone());
+                tasks.spawn(watched("probing an endpoint", pool.observer.clone(), probing));
             }
         }
         Backend { pool, _tasks: tasks }
@@ -145,6 +147,19 @@ impl Drop for Backend {
 impl std::fmt::Debug for Backend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Backend").field("name", &self.pool.name).finish_non_exhaustive()
+    }
+}
+
+/// Does `work`, and tells if that ends in a panic. Dropped, it ends the work.
+async fn watched(
+    what: &'static str,
+    observer: Arc<dyn Observer>,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
+    let mut own = JoinSet::new();
+    own.spawn(work);
+    if own.join_next().await.is_some_and(|ended| ended.is_err()) {
+        observer.task_died(what);
     }
 }
 

@@ -56,6 +56,11 @@ pub trait Observer: Send + Sync {
     fn endpoint_changed(&self, backend: &str, endpoint: &str, state: EndpointState) {
         let _ = (backend, endpoint, state);
     }
+
+    /// A task that the backend cannot do without has died of a mistake.
+    fn task_died(&self, what: &'static str) {
+        let _ = what;
+    }
 }
 
 /// An observer of nothing.

@@ -1,7 +1,7 @@
 //! `larder check`: everything that is wrong with a file, or what it comes to.
 
 use super::arguments::CheckArguments;
-use super::{Exit, colours, print, serve};
+use super::{Exit, colours, print, serve, tell};
 use crate::config::{AdminAddress, Environment, Overrides, Settings, Severity, Size, load};
 
 /// Checks a file; the report goes to standard error, the summary to standard output.
@@ -12,7 +12,7 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
     };
     match load(Some(&source), Overrides::default(), &Environment::of_this_process()) {
         Ok((settings, warnings)) => {
-            eprint!("{}", warnings.render(Some(&source), colours()));
+            tell(&warnings.render(Some(&source), colours()));
             let warned = match warnings.count(Severity::Warning) {
                 0 => "fine".to_string(),
                 warnings => format!("usable, with {}", counted(warnings, "warning")),
@@ -20,13 +20,13 @@ pub(super) fn check(arguments: &CheckArguments) -> Exit {
             print(&format!("{}: {warned}\n{}", source.name, summary(&settings)))
         }
         Err(problems) => {
-            eprint!("{}", problems.render(Some(&source), colours()));
+            tell(&problems.render(Some(&source), colours()));
             let warnings = match problems.count(Severity::Warning) {
                 0 => String::new(),
                 warnings => format!(", {}", counted(warnings, "warning")),
             };
             let errors = counted(problems.count(Severity::Error), "error");
-            eprintln!("\n{}: {errors}{warnings}", source.name);
+            tell(&format!("\n{}: {errors}{warnings}\n", source.name));
             Exit::Configuration
         }
     }

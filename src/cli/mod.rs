@@ -76,8 +76,14 @@ fn print(text: &str) -> Exit {
 
 /// Says what went wrong.
 fn fail(message: &str) -> Exit {
-    eprintln!("error: {message}");
+    tell(&format!("error: {message}\n"));
     Exit::Failure
+}
+
+/// Writes to standard error. Where nobody takes it there is nobody to tell.
+pub fn tell(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 fn colours() -> bool {

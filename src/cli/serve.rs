@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Exit, ServeArguments, colours, fail};
+use super::{Exit, ServeArguments, colours, fail, tell};
 use crate::config::{Environment, Overrides, Settings, Source, load};
 
 /// The settings that a command line leads to. Prints problems, and warnings, to standard error.
@@ -29,11 +29,11 @@ pub fn settings(arguments: ServeArguments) -> Result<Settings, Exit> {
     };
     match load(source.as_ref(), overrides, &Environment::of_this_process()) {
         Ok((settings, warnings)) => {
-            eprint!("{}", warnings.render(source.as_ref(), colours()));
+            tell(&warnings.render(source.as_ref(), colours()));
             Ok(settings)
         }
         Err(problems) => {
-            eprint!("{}", problems.render(source.as_ref(), colours()));
+            tell(&problems.render(source.as_ref(), colours()));
             Err(Exit::Configuration)
         }
     }

@@ -301,6 +301,12 @@ section! {
         pub level: LogLevel = LogLevel::Info,
         /// How a line about such an event looks.
         pub format: LogFormat = LogFormat::Text,
+        /// How many bytes of such lines may wait to be written. Beyond it they are dropped, counted, and told of
+        /// when somebody reads again: who is served never waits for the log.
+        pub buffer: Size = Size::mib(1) => |size| check::size_between(*size, Size::kib(16), Size::gib(1)),
+        /// How many lines of one kind are written within a second; the number of those left out is a line itself.
+        /// Accepted purges are all written. 0: no limit.
+        pub similar_lines: usize = 10,
         /// How a line of the access log looks.
         pub access_format: LogFormat = LogFormat::Json,
         /// How much of the access log may wait to be written; beyond it, lines are dropped and counted.

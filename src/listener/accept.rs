@@ -43,7 +43,7 @@ pub async fn serve<S: Service>(
 ) -> Drained {
     let gate = Arc::new(Gate::default());
     let seats = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
-    let server = Arc::new(Server { service, limits, clock, gate: gate.clone() });
+    let server = Arc::new(Server { service: service.clone(), limits, clock, gate: gate.clone() });
     let mut loops = JoinSet::new();
     for socket in bound.sockets {
         let accepting = accept_all(socket, server.clone(), crew.clone(), seats.clone(), drain.clone());
@@ -51,7 +51,11 @@ pub async fn serve<S: Service>(
     }
     let mut order = drain.order();
     while order == Order::Serve {
-        order = drain.changed().await;
+        tokio::select! {
+            changed = drain.changed() => order = changed,
+            // Before the drain they end by a panic alone.
+            Some(_) = loops.join_next() => service.accepting_ended(),
+        }
     }
     gate.start_draining();
     while loops.join_next().await.is_some() {}

@@ -35,6 +35,9 @@ pub trait Service: Send + Sync + 'static {
     /// No connection could be accepted for want of something, such as file descriptors; the listener waits
     /// and tries again.
     fn accept_failed(&self, _error: &std::io::Error) {}
+
+    /// At one of its addresses the listener accepts no connection any more, though nobody told it to end.
+    fn accepting_ended(&self) {}
 }
 
 /// An open connection as the service knows it.

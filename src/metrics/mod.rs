@@ -9,7 +9,10 @@ mod backend;
 mod catalogue;
 mod events;
 mod families;
+#[cfg(test)]
+mod gate;
 pub mod operations;
+mod output;
 mod reasons;
 mod requests;
 mod scrape;

@@ -19,11 +19,17 @@ pub struct Gauges {
     ready: IntGauge,
     origin_connections: IntGaugeVec,
     endpoints: IntGaugeVec,
-    log_lines_dropped: IntCounter,
+    access_lines_dropped: IntCounter,
+    operations_lines_dropped: IntCounter,
 }
 
 impl Gauges {
     pub(super) fn declare(declare: &Declare) -> Self {
+        let dropped = declare.counters(
+            "larder_log_lines_dropped_total",
+            "Lines of a log that are lost: nobody took them in time, or they could not be written.",
+            &["log"],
+        );
         Gauges {
             stored_responses: declare
                 .gauge("larder_stored_responses", "Responses in the store, each variant counted."),
@@ -51,10 +57,8 @@ impl Gauges {
                 "Endpoints of a backend, by whether requests may go to them now.",
                 &["backend", "state"],
             ),
-            log_lines_dropped: declare.counter(
-                "larder_log_lines_dropped_total",
-                "Access log lines lost: the buffer was full or the file could not be written.",
-            ),
+            access_lines_dropped: dropped.with_label_values(&["access"]),
+            operations_lines_dropped: dropped.with_label_values(&["operations"]),
         }
     }
 
@@ -103,8 +107,13 @@ impl Gauges {
     }
 
     /// Access log lines lost so far.
-    pub fn log_lines_dropped(&self, total: u64) {
-        raise(&self.log_lines_dropped, total);
+    pub fn access_lines_dropped(&self, total: u64) {
+        raise(&self.access_lines_dropped, total);
+    }
+
+    /// Lines of the operations log lost so far.
+    pub fn operations_lines_dropped(&self, total: u64) {
+        raise(&self.operations_lines_dropped, total);
     }
 
     /// Removes what is labelled by backend: a backend that the configuration no longer has is not shown.

@@ -179,7 +179,7 @@ fn hooks_fill_in_the_gauges_at_each_scrape_and_a_backend_that_is_gone_is_not_sho
         let scrape = scrapes.fetch_add(1, SeqCst) + 1;
         gauges.stored_responses(scrape * 5);
         gauges.ledger(9, 4, 3);
-        gauges.log_lines_dropped(scrape);
+        gauges.access_lines_dropped(scrape);
         if scrape == 1 {
             gauges.endpoints("old", 1, 2);
         }
@@ -189,7 +189,7 @@ fn hooks_fill_in_the_gauges_at_each_scrape_and_a_backend_that_is_gone_is_not_sho
     assert_eq!(value(&first, "larder_backend_endpoints{backend=\"old\",state=\"unusable\"}"), 2.0);
     assert_eq!(value(&second, "larder_stored_responses"), 10.0);
     assert_eq!(value(&second, "larder_ledger_swept"), 3.0);
-    assert_eq!(value(&second, "larder_log_lines_dropped_total"), 2.0);
+    assert_eq!(value(&second, "larder_log_lines_dropped_total{log=\"access\"}"), 2.0);
     assert!(!second.contains("old"));
 }
 

@@ -9,6 +9,7 @@ use crate::clock::Moment;
 use crate::front::page::plain;
 use crate::front::purge_dialects::{self, PurgeAccess, PurgeAnswer, PurgeRequest, Recognised, Refusal};
 use crate::message::{CacheResult, Response};
+use crate::metrics::operations::Shown;
 use crate::metrics::{PurgeKind, PurgeMode};
 use crate::semantics::status::CacheStatus;
 use crate::store::expression::ExpressionLimits;
@@ -119,8 +120,8 @@ impl Pipeline {
 
     fn note_refusal(&self, journey: &Journey, reason: &'static str) {
         let request = &journey.admitted.request;
-        let (peer, method, host) = (&request.peer, &request.method, &journey.admitted.host);
-        let what = String::from_utf8_lossy(&journey.admitted.target);
+        let (peer, method) = (&request.peer, &request.method);
+        let (host, what) = (Shown(journey.admitted.host.as_bytes()), Shown(&journey.admitted.target));
         self.events.metrics().refused(reason);
         tracing::warn!(target: "audit", %peer, reason, %method, %host, %what, "a purge was refused");
     }

@@ -16,6 +16,7 @@ mod failures;
 mod flights;
 mod harness;
 mod listening;
+mod logs;
 mod malformed;
 mod memory;
 mod negotiation;

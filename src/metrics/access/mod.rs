@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Finished;
-use writer::{Output, Writer};
+use super::output::Output;
+use writer::Writer;
 
 /// Whether and how requests are logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,8 @@ pub enum AccessLogFormat {
     Text,
 }
 
-/// The access log. Cheap to clone; when the last clone is dropped, all lines are written out first.
+/// The access log. Cheap to clone; when the last clone is dropped, all lines are written out first, if the output
+/// takes them within a few seconds.
 #[derive(Clone)]
 pub struct AccessLog(Option<Arc<Open>>);
 
@@ -64,7 +66,7 @@ impl AccessLog {
     pub fn open(settings: &AccessLogSettings) -> io::Result<Self> {
         let output = match &settings.destination {
             AccessLogDestination::Off => return Ok(AccessLog(None)),
-            AccessLogDestination::Stdout => Output::stdout(),
+            AccessLogDestination::Stdout => Output::stdout()?,
             AccessLogDestination::File(path) => Output::file(path.clone())?,
         };
         let writer = Writer::start(output, settings.buffer)?;

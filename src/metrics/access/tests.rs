@@ -8,6 +8,7 @@ use super::*;
 use crate::clock::Moment;
 use crate::message::{CacheResult, Outcome, Peer, RequestId};
 use crate::metrics::Finished;
+use crate::metrics::gate::Gate;
 use crate::metrics::tests::{finished, outcome};
 
 fn json(finished: &Finished<'_>) -> String {
@@ -207,30 +208,6 @@ fn lines_that_the_disk_does_not_take_are_counted_as_lost() {
     assert_eq!(log.dropped_lines(), 7);
 }
 
-/// An output that takes nothing until it is told to, and then keeps what it is given.
-#[derive(Clone, Default)]
-struct Gate(Arc<Gated>);
-
-#[derive(Default)]
-struct Gated {
-    open: parking_lot::Mutex<bool>,
-    opened: parking_lot::Condvar,
-    taken: parking_lot::Mutex<Vec<u8>>,
-}
-
-impl std::io::Write for Gate {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut open = self.0.open.lock();
-        self.0.opened.wait_while(&mut open, |open| !*open);
-        self.0.taken.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn past_the_bound_lines_are_dropped_and_counted_and_nobody_waits_for_the_disk() {
     let gate = Gate::default();
@@ -244,10 +221,17 @@ fn past_the_bound_lines_are_dropped_and_counted_and_nobody_waits_for_the_disk() 
     }
     let dropped = writer.dropped_lines();
     assert!(dropped > 0);
-    *gate.0.open.lock() = true;
-    gate.0.opened.notify_all();
+    gate.open();
     writer.flush();
-    let written = gate.0.taken.lock().clone();
+    let written = gate.taken();
     assert!(written.chunks(1000).all(|line| line.len() == 1000 && line[999] == b'\n'));
     assert_eq!(written.len() as u64 / 1000 + dropped, recorded);
+}
+
+#[test]
+fn an_output_that_takes_nothing_does_not_keep_the_process_from_its_end() {
+    let writer = Writer::start(Output::to(Gate::default()), 1).unwrap();
+    writer.append(|buffer| buffer.extend_from_slice(b"a line\n"));
+    writer.flush();
+    drop(writer);
 }

@@ -5,8 +5,9 @@
 //! line when lines come one by one, where a whole hit costs six). Here a line is serialised into a buffer
 //! of its thread's own, and the writer takes all buffers at once, some times a second.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::metrics::output::{Output, Written, append_to};
 use crate::metrics::sharded::Sharded;
 
 /// How long lines gather before they are written, unless a buffer gets half full before.
 const GATHER: Duration = Duration::from_millis(50);
 
 /// How long [`Writer::flush`] waits for an output that takes nothing.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
+const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Room that a buffer keeps once it is empty; a burst's room beyond that is given back.
 const KEPT_CAPACITY: usize = 256 * 1024;
@@ -29,7 +31,8 @@ const KEPT_CAPACITY: usize = 256 * 1024;
 /// Smallest bound of one buffer: some hundred lines.
 const SMALLEST_BOUND: usize = 64 * 1024;
 
-/// The buffers and the thread that empties them. Dropped, it writes out what it has and ends the thread.
+/// The buffers and the thread that empties them. Dropped, it writes out what it has and ends the thread; one that
+/// an output keeps waiting is left to the end of the process.
 pub(super) struct Writer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -56,71 +59,10 @@ struct Shared {
 struct Flushes {
     asked: u64,
     done: u64,
-}
-
-/// What lines are written to.
-pub(super) struct Output {
-    sink: Box<dyn Write + Send>,
-    path: Option<PathBuf>,
-    /// The last write ended within a line.
-    torn: bool,
-    failing: bool,
-}
-
-impl Output {
-    pub(super) fn stdout() -> Self {
-        // Unlocked between batches, and flushed after each: `Stdout` keeps what follows the last newline.
-        Output { sink: Box::new(io::stdout()), path: None, torn: false, failing: false }
-    }
-
-    pub(super) fn file(path: PathBuf) -> io::Result<Self> {
-        let file = append_to(&path)?;
-        Ok(Output { sink: Box::new(file), path: Some(path), torn: false, failing: false })
-    }
-
-    #[cfg(test)]
-    pub(super) fn to(sink: impl Write + Send + 'static) -> Self {
-        Output { sink: Box::new(sink), path: None, torn: false, failing: false }
-    }
-
-    /// Writes a batch of whole lines; answers how many of them were lost.
-    fn write(&mut self, mut lines: &[u8]) -> u64 {
-        if self.torn && self.sink.write_all(b"\n").is_ok() {
-            self.torn = false;
-        }
-        let mut last = None;
-        while !lines.is_empty() {
-            match self.sink.write(lines) {
-                Ok(0) => return self.lost(lines, last, &io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    last = Some(lines[written - 1]);
-                    lines = &lines[written..];
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.lost(lines, last, &error),
-            }
-        }
-        if let Err(error) = self.sink.flush() {
-            return self.lost(lines, last, &error);
-        }
-        if std::mem::take(&mut self.failing) {
-            tracing::info!("the access log is being written again");
-        }
-        0
-    }
-
-    fn lost(&mut self, rest: &[u8], last: Option<u8>, error: &io::Error) -> u64 {
-        self.torn |= last.is_some_and(|byte| byte != b'\n');
-        // Once for each time that it begins to fail: a full disk must not fill the other log too.
-        if !std::mem::replace(&mut self.failing, true) {
-            tracing::error!(%error, "the access log cannot be written; its lines are dropped and counted");
-        }
-        memchr::memchr_iter(b'\n', rest).count() as u64
-    }
-}
-
-fn append_to(path: &PathBuf) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    /// The thread has ended.
+    ended: bool,
+    /// Somebody's patience came to its end: the output takes nothing.
+    stuck: bool,
 }
 
 impl Writer {
@@ -137,12 +79,19 @@ impl Writer {
             dropped: AtomicU64::new(0),
             flushes: Mutex::default(),
             flushed: Condvar::new(),
-            path: output.path.clone(),
+            path: output.path().cloned(),
             reopened: Mutex::default(),
         });
         let thread = std::thread::Builder::new().name("access-log".into()).spawn({
-            let shared = shared.clone();
-            move || shared.write_until_stopped(output)
+            let (shared, mut output) = (shared.clone(), output);
+            move || {
+                // Nothing in it is known to panic. Should it, the log goes on with the next lines.
+                while catch_unwind(AssertUnwindSafe(|| shared.write_until_stopped(&mut output))).is_err() {
+                    std::thread::sleep(GATHER);
+                }
+                shared.flushes.lock().ended = true;
+                shared.flushed.notify_all();
+            }
         })?;
         Ok(Writer { shared, thread: Some(thread) })
     }
@@ -180,7 +129,8 @@ impl Writer {
         let mine = flushes.asked;
         self.wake();
         let waiting = |flushes: &mut Flushes| flushes.done < mine;
-        self.shared.flushed.wait_while_for(&mut flushes, waiting, FLUSH_PATIENCE);
+        let waited = self.shared.flushed.wait_while_for(&mut flushes, waiting, FLUSH_PATIENCE);
+        flushes.stuck = waited.timed_out();
     }
 
     pub(super) fn dropped_lines(&self) -> u64 {
@@ -203,15 +153,23 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
         self.wake();
-        if let Some(thread) = self.thread.take() {
-            // An error is the thread's panic, which was reported when it happened.
+        let mut flushes = self.shared.flushes.lock();
+        if !flushes.stuck {
+            self.shared.flushed.wait_while_for(&mut flushes, |flushes| !flushes.ended, FLUSH_PATIENCE);
+        }
+        let ended = flushes.ended;
+        drop(flushes);
+        if let Some(thread) = self.thread.take()
+            && ended
+        {
+            // It cannot have panicked.
             let _ = thread.join();
         }
     }
 }
 
 impl Shared {
-    fn write_until_stopped(&self, mut output: Output) {
+    fn write_until_stopped(&self, output: &mut Output) {
         let mut batch = Vec::new();
         loop {
             if !self.pending.load(Ordering::Acquire) && !self.hurried() {
@@ -223,7 +181,7 @@ impl Shared {
             let asked = self.flushes.lock().asked;
             self.urgent.swap(false, Ordering::AcqRel);
             self.pending.swap(false, Ordering::AcqRel);
-            self.write_all(&mut output, &mut batch);
+            self.write_all(output, &mut batch);
             self.flushes.lock().done = asked;
             self.flushed.notify_all();
             if stop {
@@ -256,15 +214,26 @@ impl Shared {
 
     fn write_all(&self, output: &mut Output, batch: &mut Vec<u8>) {
         if let Some(file) = self.reopened.lock().take() {
-            output.sink = Box::new(file);
-            output.torn = false;
+            output.replace(file);
         }
         for buffer in self.buffers.all() {
             // The emptied batch goes back in exchange: no allocation while the load is steady.
             std::mem::swap(&mut *buffer.lock(), batch);
             if !batch.is_empty() {
-                let lost = output.write(batch);
-                self.dropped.fetch_add(lost, Ordering::Relaxed);
+                match output.write(batch) {
+                    Written::Whole { again: true } => tracing::info!("the access log is being written again"),
+                    Written::Whole { again: false } => {}
+                    Written::Lost { lines, error, first } => {
+                        self.dropped.fetch_add(lines, Ordering::Relaxed);
+                        // Once for each time that it begins to fail: a full disk must not fill the other log too.
+                        if first {
+                            tracing::error!(
+                                %error,
+                                "the access log cannot be written; its lines are dropped and counted"
+                            );
+                        }
+                    }
+                }
             }
             batch.clear();
             batch.shrink_to(KEPT_CAPACITY);
