@@ -19,6 +19,7 @@ fn outcome() -> Outcome {
         result: CacheResult::Hit,
         detail: "fresh",
         backend: None,
+        route: None,
         method: Method::GET,
         host: "www.example.com".into(),
         target: Bytes::from_static(b"/articles/2026/11/a-title-of-some-words?page=2"),

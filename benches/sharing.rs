@@ -142,6 +142,7 @@ fn pipeline() -> Pipeline {
     };
     let backend = Arc::new(Backend::new(settings, clock.clone(), Arc::new(Unobserved)));
     let plan = RoutePlan {
+        number: 0,
         backend,
         policy: Arc::new(Policy::default()),
         query: QueryRule::default(),

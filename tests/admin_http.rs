@@ -231,6 +231,7 @@ async fn an_idle_server_s_metrics_are_exact() {
         result: CacheResult::Hit,
         detail: "fresh",
         backend: None,
+        route: None,
         method: Method::GET,
         host: "example.com".into(),
         target: Bytes::from_static(b"/"),
@@ -255,7 +256,7 @@ async fn an_idle_server_s_metrics_are_exact() {
     assert!(answer.head.contains("content-type: text/plain; version=0.0.4"), "{}", answer.head);
     for line in [
         "larder_requests_total{result=\"hit\"} 123",
-        "larder_response_bytes_total 125952",
+        "larder_response_bytes_total{result=\"hit\"} 125952",
         "larder_request_duration_seconds_bucket{result=\"hit\",le=\"0.0001\"} 123",
         "larder_stored_responses 3",
         "larder_memory_limit_bytes 1048576",
@@ -265,6 +266,7 @@ async fn an_idle_server_s_metrics_are_exact() {
     let stat = admin.get("/v1/stat").await.json();
     assert_eq!(stat["requests"]["hit"], 123);
     assert_eq!(stat["hit_ratio"], 1.0);
+    assert_eq!(stat["byte_hit_ratio"], 1.0);
     assert_eq!(stat["uptime_seconds"], 7);
     assert_eq!(stat["store"]["bytes"], 4096);
     assert_eq!(stat["evictions"]["size"], 0);
@@ -496,4 +498,23 @@ async fn a_silent_connection_is_closed_and_its_place_given_to_the_next() {
     assert_eq!(admin.get("/healthz").await.status, 200);
     let mut rest = Vec::new();
     let _ = silent.read_to_end(&mut rest).await;
+}
+
+/// Prometheus has its own opinion of what metrics are called and how they are written.
+#[tokio::test]
+async fn prometheus_can_read_the_metrics_and_finds_nothing_wrong_with_them() {
+    let admin = Admin::start(AdminSettings::default()).await;
+    let answer = admin.get("/metrics").await;
+    let mut promtool = std::process::Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("promtool runs: tests/run installs it");
+    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), answer.body.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
 }

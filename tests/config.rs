@@ -376,3 +376,24 @@ fn what_people_bring_along_from_elsewhere_is_answered_with_what_it_is_here() {
         assert_eq!(problems.matches("error: ").count(), 1, "{problems}");
     }
 }
+
+#[test]
+fn a_route_has_a_name_of_its_own_that_stands_in_metrics() {
+    let settings =
+        loaded(&format!("{APP}[[route]]\nname = \"static\"\nmatch = {{ path = \"/static/**\" }}\n"));
+    let route = settings.routes.select("a", "/static/x", &http::Method::GET);
+    assert_eq!(route.name.as_deref(), Some("static"));
+    for (routes, said) in [
+        ("[[route]]\nname = \"a b\"\n", "a name has 1 to 64 letters"),
+        ("[[route]]\nname = \"7\"\n", "a name has 1 to 64 letters"),
+        ("[[route]]\nname = \"\"\n", "this is empty"),
+        (
+            "[[route]]\nname = \"x\"\nmatch = { path = \"/x\" }\n[[route]]\nname = \"x\"\n",
+            "route 1 has this name already",
+        ),
+    ] {
+        let file = format!("{APP}{routes}");
+        let report = refused(&file).render(Some(&source(&file)), false);
+        assert!(report.contains(said), "{report}");
+    }
+}

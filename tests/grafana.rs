@@ -113,3 +113,68 @@ fn every_cache_result_of_the_dashboard_exists() {
     }
     assert!(seen > 0);
 }
+
+/// What Prometheus itself makes of a file.
+fn promtool(arguments: &[&str]) {
+    let output = std::process::Command::new("promtool")
+        .args(arguments)
+        .current_dir(here("."))
+        .output()
+        .expect("promtool runs: tests/run installs it");
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "promtool {arguments:?}:\n{said}");
+}
+
+#[test]
+fn prometheus_takes_the_alerts_and_they_fire_when_they_should() {
+    promtool(&["check", "rules", "grafana/alerts.yml"]);
+    promtool(&["test", "rules", "tests/alerts/alerts.test.yml"]);
+}
+
+fn alerts() -> String {
+    fs::read_to_string(here("grafana/alerts.yml")).unwrap()
+}
+
+#[test]
+fn every_metric_of_an_alert_is_one_that_larder_declares() {
+    let declared = declared();
+    let name = Regex::new(r"\b(?:larder|process)_[a-z0-9_]+").unwrap();
+    let unknown: BTreeSet<String> = name
+        .find_iter(&alerts())
+        .map(|found| found.as_str().to_owned())
+        .filter(|name| !declared.contains(name))
+        .collect();
+    assert!(unknown.is_empty(), "not declared in src/metrics: {unknown:?}");
+}
+
+#[test]
+fn every_alert_has_a_severity_and_a_section_that_says_what_to_do() {
+    let page = fs::read_to_string(here("docs/alerts.md")).unwrap();
+    let text = alerts();
+    let mut rules = text.split("      - alert: ");
+    rules.next();
+    let mut named = BTreeSet::new();
+    for rule in rules {
+        let name = rule.lines().next().unwrap().trim();
+        named.insert(name.to_owned());
+        let severity = ["critical", "warning"]
+            .into_iter()
+            .find(|severity| rule.contains(&format!("labels: {{ severity: {severity} }}")))
+            .unwrap_or_else(|| panic!("{name} has no severity"));
+        assert!(
+            rule.contains(&format!("runbook: docs/alerts.md#{}", name.to_lowercase())),
+            "{name} names no section"
+        );
+        let section =
+            page.split(&format!("\n## {name}\n")).nth(1).unwrap_or_else(|| panic!("no section {name}"));
+        let says = section.trim_start().to_lowercase();
+        assert!(
+            says.starts_with(&format!("{severity}.")),
+            "the section {name} does not begin with {severity}"
+        );
+    }
+    let sections: BTreeSet<String> =
+        page.lines().filter_map(|line| line.strip_prefix("## ")).map(str::to_owned).collect();
+    assert_eq!(named, sections);
+}

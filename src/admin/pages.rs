@@ -67,9 +67,12 @@ pub(super) async fn readyz(State(room): State<Arc<Room>>) -> Response {
 #[derive(Serialize)]
 struct Stat {
     version: &'static str,
-    /// The share of requests looked up in the cache that were answered without waiting for the origin;
-    /// `null` before the first. Passed, refused and tunnelled requests and Larder's own answers are no look-ups.
+    /// The share of requests looked up in the cache whose body was there, or was fetched for another one as well:
+    /// `hit`, `stale`, `revalidated` and `collapsed`; `null` before the first. Passed, refused and tunnelled requests
+    /// and Larder's own answers are no look-ups.
     hit_ratio: Option<f64>,
+    /// The same of the bytes of bodies that clients were sent.
+    byte_hit_ratio: Option<f64>,
     requests: serde_json::Map<String, serde_json::Value>,
     evictions: serde_json::Map<String, serde_json::Value>,
     connections: ConnectionStat,
@@ -90,6 +93,7 @@ pub(super) async fn stat(State(room): State<Arc<Room>>) -> Response {
     let stat = Stat {
         version: env!("CARGO_PKG_VERSION"),
         hit_ratio: hit_ratio(&requests),
+        byte_hit_ratio: hit_ratio(&room.metrics.bytes_by_result()),
         requests: requests.iter().map(|(result, count)| (result.as_str().into(), (*count).into())).collect(),
         evictions: evictions(&room.metrics),
         connections: ConnectionStat { active, idle },
@@ -102,21 +106,14 @@ fn evictions(metrics: &Metrics) -> serde_json::Map<String, serde_json::Value> {
     EvictionCause::ALL.iter().map(|cause| (cause.as_str().into(), metrics.evictions(*cause).into())).collect()
 }
 
-fn hit_ratio(requests: &[(CacheResult, u64)]) -> Option<f64> {
-    let (mut answered, mut looked_up) = (0, 0);
-    for (result, count) in requests {
-        match result {
-            CacheResult::Hit | CacheResult::Stale => {
-                answered += count;
-                looked_up += count;
-            }
-            CacheResult::Miss | CacheResult::Collapsed | CacheResult::Revalidated | CacheResult::Failed => {
-                looked_up += count;
-            }
-            CacheResult::Pass | CacheResult::Synthetic | CacheResult::Refused | CacheResult::Tunnel => {}
-        }
+fn hit_ratio(by_result: &[(CacheResult, u64)]) -> Option<f64> {
+    let (mut here, mut looked_up) = (0, 0);
+    for (result, count) in by_result {
+        let Some(was_here) = result.was_here() else { continue };
+        looked_up += count;
+        here += if was_here { *count } else { 0 };
     }
-    (looked_up > 0).then(|| answered as f64 / looked_up as f64)
+    (looked_up > 0).then(|| here as f64 / looked_up as f64)
 }
 
 /// The query of `GET /v1/inspect`.
@@ -162,6 +159,6 @@ mod tests {
     fn the_hit_ratio_counts_look_ups_alone() {
         assert_eq!(hit_ratio(&[(CacheResult::Pass, 9), (CacheResult::Refused, 9)]), None);
         let all: Vec<_> = CacheResult::ALL.into_iter().map(|result| (result, 1)).collect();
-        assert_eq!(hit_ratio(&all), Some(2.0 / 6.0));
+        assert_eq!(hit_ratio(&all), Some(4.0 / 6.0));
     }
 }

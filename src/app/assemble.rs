@@ -51,7 +51,7 @@ pub(super) fn install_log(settings: &Settings) -> Result<(), Failure> {
 /// Puts the house together. Needs a runtime: backends have tasks of their own.
 pub(super) fn assemble(settings: &Settings, clock: Clock, vital: &Vital) -> Result<Parts, Failure> {
     let access = AccessLog::open(&access_log(settings)).map_err(Failure::AccessLog)?;
-    let events = Arc::new(Events::new(Arc::new(Metrics::new()), access));
+    let events = Arc::new(Events::new(Arc::new(Metrics::of_routes(route_names(settings))), access));
     let backends: Vec<Arc<Backend>> = settings
         .backends
         .iter()
@@ -93,6 +93,13 @@ pub(super) fn assemble(settings: &Settings, clock: Clock, vital: &Vital) -> Resu
     Ok(Parts { pipeline, events, backends })
 }
 
+/// What the metrics call each route, by its number.
+fn route_names(settings: &Settings) -> Vec<Box<str>> {
+    let mut routes: Vec<&Route> = settings.routes.iter().map(|(_, route)| route).collect();
+    routes.sort_by_key(|route| route.number);
+    routes.iter().map(|route| route.name.clone().unwrap_or_else(|| route.number.to_string().into())).collect()
+}
+
 /// Who may purge on the public listener.
 fn purging(settings: &Settings) -> PublicPurging {
     let tokens = settings.purge.tokens.iter();
@@ -125,6 +132,8 @@ fn identity(settings: &Settings) -> Identity {
 
 fn routing(settings: &Settings, backends: &[Arc<Backend>]) -> Routing {
     let plan = |route: &Route| RoutePlan {
+        // More routes than that have no file.
+        number: u16::try_from(route.number).unwrap_or(u16::MAX),
         backend: backends[route.backend.0].clone(),
         policy: Arc::new(policy(settings, route)),
         query: route.cache.query.clone(),

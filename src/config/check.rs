@@ -31,6 +31,17 @@ pub fn between(number: usize, low: usize, high: usize) -> Verdict {
     Ok(())
 }
 
+/// A name that stands in metrics: short, and of letters that need no quoting anywhere.
+pub fn name(name: &str) -> Verdict {
+    let sound = |letter: char| letter.is_ascii_alphanumeric() || "-_./".contains(letter);
+    match name.len() {
+        1..=64 if name.chars().all(sound) && !name.bytes().all(|byte| byte.is_ascii_digit()) => Ok(()),
+        _ => Err(Fault::new(
+            "a name has 1 to 64 letters, digits, `-`, `_`, `.` and `/`, and is not only a number",
+        )),
+    }
+}
+
 /// A size within bounds.
 pub fn size_between(size: Size, low: Size, high: Size) -> Verdict {
     if size < low {

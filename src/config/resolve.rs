@@ -333,10 +333,11 @@ impl Resolver<'_, '_> {
             };
             self.warn_of_unreachable(spanned, &when, &rules);
             self.check_route_cache(route);
+            let name = self.name_of(route, &rules);
             let backend = self.backend_of(spanned, backends, rest);
             let handling = if route.pass { Handling::Pass } else { Handling::Cache };
             let cache = route_cache(cache, route.cache.as_ref().map(Spanned::get_ref));
-            rules.push((when, Route { number: at + 1, backend, handling, cache }));
+            rules.push((when, Route { number: at + 1, name, backend, handling, cache }));
         }
         let all_taken = rules.last().is_some_and(|(when, _)| *when == Match::default());
         if rest.is_none() && backends.len() > 1 && !all_taken {
@@ -345,9 +346,18 @@ impl Resolver<'_, '_> {
             self.problems.error_at(Place::Nowhere, fault.help(help));
         }
         let rest = rest.or_else(|| rules.last().map(|(_, route)| route.backend))?;
-        let rest =
-            Route { number: 0, backend: rest, handling: Handling::Cache, cache: route_cache(cache, None) };
+        let rest = Route { backend: rest, cache: route_cache(cache, None), ..Route::default() };
         Some(Routes::new(rules, rest))
+    }
+
+    fn name_of(&mut self, route: &WrittenRoute, before: &[(Match, Route)]) -> Option<Box<str>> {
+        let name = route.name.as_ref()?;
+        let called: Box<str> = name.get_ref().as_str().into();
+        if let Some((_, other)) = before.iter().find(|(_, other)| other.name.as_ref() == Some(&called)) {
+            let fault = Fault::new(format!("route {} has this name already", other.number));
+            self.problems.error(name.span(), "", fault);
+        }
+        Some(called)
     }
 
     fn backend_of(

@@ -7,6 +7,7 @@ use http::Method;
 use serde_spanned::Spanned;
 
 use super::address::{AdminAddress, ListenAddress};
+use super::check;
 use super::choices::HostName;
 use super::problem::Fault;
 use super::rooms::{Backend, Cache, Limits, Log, Node, PurgeAccess, Server};
@@ -58,6 +59,11 @@ section! {
     /// takes the first route whose conditions all hold. What none takes goes to the backend named
     /// `default`, or to the only one there is, under the rules of `[cache]`.
     pub struct Route {
+        /// What the metrics call this route. Left out, it is its number in the file, from 1.
+        pub name: Option<Spanned<String>> = None => |name| match name {
+            Some(name) => check::name(name.get_ref()),
+            None => Ok(()),
+        },
         /// The conditions. Left out, the route takes everything.
         pub matching as "match": Conditions = Conditions::default(),
         /// The name of the backend. Left out, it is the one named `default`, or the only one there is.

@@ -19,6 +19,8 @@ pub struct Outcome {
     pub detail: &'static str,
     /// Which backend was asked, if any was.
     pub backend: Option<Arc<str>>,
+    /// The number of the route that it took, 0 for what none takes; `None` where it came to no route.
+    pub route: Option<u16>,
     pub method: Method,
     /// Host in normal form; empty where the request had none that was valid.
     pub host: Arc<str>,
@@ -72,6 +74,18 @@ impl CacheResult {
         CacheResult::Failed,
         CacheResult::Tunnel,
     ];
+
+    /// Whether the request was looked up, and if so, whether its body was there or was fetched for another request
+    /// as well. So a hit ratio is reckoned, everywhere.
+    pub const fn was_here(self) -> Option<bool> {
+        match self {
+            CacheResult::Hit | CacheResult::Stale | CacheResult::Revalidated | CacheResult::Collapsed => {
+                Some(true)
+            }
+            CacheResult::Miss | CacheResult::Failed => Some(false),
+            CacheResult::Pass | CacheResult::Synthetic | CacheResult::Refused | CacheResult::Tunnel => None,
+        }
+    }
 
     /// The word used in logs and metric labels.
     pub const fn as_str(self) -> &'static str {

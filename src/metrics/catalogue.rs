@@ -140,10 +140,15 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Declares every metric, all at zero.
+    /// Declares every metric, all at zero, for a Larder without routes.
     pub fn new() -> Self {
+        Self::of_routes(vec!["0".into()])
+    }
+
+    /// Declares every metric, all at zero. `routes` are the names of the routes, by their numbers.
+    pub fn of_routes(routes: Vec<Box<str>>) -> Self {
         let declare = Declare(Registry::new());
-        let requests = Arc::new(Requests::new());
+        let requests = Arc::new(Requests::new(routes));
         declare.register(RequestsCollector(requests.clone()));
         declare.register(ProcessCollector::for_self());
         declare.build_info();
@@ -212,14 +217,20 @@ impl Metrics {
     /// A request has ended, whichever way: called once for each, after its last byte.
     pub fn request_finished(&self, finished: &Finished<'_>) {
         let Finished { outcome, status, body_bytes, duration, ending, .. } = *finished;
-        let Outcome { result, .. } = *outcome;
-        self.requests.finished(result, status, body_bytes, duration, ending);
+        let Outcome { result, route, .. } = *outcome;
+        self.requests.finished(result, route, status, body_bytes, duration, ending);
     }
 
     /// How many requests ended in each result so far, in the order of [`CacheResult::ALL`].
     pub fn requests_by_result(&self) -> [(CacheResult, u64); CacheResult::ALL.len()] {
         let counts = self.requests.by_result();
         std::array::from_fn(|index| (CacheResult::ALL[index], counts[index]))
+    }
+
+    /// How many bytes of bodies were sent for each result so far, in the order of [`CacheResult::ALL`].
+    pub fn bytes_by_result(&self) -> [(CacheResult, u64); CacheResult::ALL.len()] {
+        let bytes = self.requests.bytes_by_result();
+        std::array::from_fn(|index| (CacheResult::ALL[index], bytes[index]))
     }
 
     /// A client connection was accepted; it counts as open until the answer is dropped.

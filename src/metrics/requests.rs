@@ -55,9 +55,14 @@ const RESPONSES: Family = Family {
     help: "Responses sent to clients, by the class of their status code.",
     kind: MetricType::COUNTER,
 };
+const ROUTES: Family = Family {
+    name: "larder_route_requests_total",
+    help: "Requests that came to a route and were answered or broken off, by route and cache result.",
+    kind: MetricType::COUNTER,
+};
 const RESPONSE_BYTES: Family = Family {
     name: "larder_response_bytes_total",
-    help: "Bytes of response bodies sent to clients, without heads and framing.",
+    help: "Bytes of response bodies sent to clients, without heads and framing, by cache result.",
     kind: MetricType::COUNTER,
 };
 const ABORTS: Family = Family {
@@ -103,12 +108,13 @@ impl Ending {
     }
 }
 
-#[derive(Default)]
 struct Cells {
     durations: [[AtomicU64; BUCKETS]; RESULTS],
     duration_nanos: [AtomicU64; RESULTS],
     responses: [AtomicU64; families::CLASSES.len()],
-    response_bytes: AtomicU64,
+    response_bytes: [AtomicU64; RESULTS],
+    /// By the number of a route.
+    routes: Box<[[AtomicU64; RESULTS]]>,
     aborts: AtomicU64,
     truncations: AtomicU64,
     connections_opened: AtomicU64,
@@ -117,25 +123,46 @@ struct Cells {
     connections_active: AtomicU64,
 }
 
-/// Counts requests and connections. Five relaxed additions on lines of this thread's own for a request.
+impl Cells {
+    fn new(routes: usize) -> Self {
+        Cells {
+            durations: Default::default(),
+            duration_nanos: Default::default(),
+            responses: Default::default(),
+            response_bytes: Default::default(),
+            routes: (0..routes).map(|_| Default::default()).collect(),
+            aborts: AtomicU64::default(),
+            truncations: AtomicU64::default(),
+            connections_opened: AtomicU64::default(),
+            connections_closed: AtomicU64::default(),
+            connections_active: AtomicU64::default(),
+        }
+    }
+}
+
+/// Counts requests and connections. Six relaxed additions on lines of this thread's own for a request.
 pub(super) struct Requests {
     cells: Sharded<Cells>,
+    /// What each route is called, by its number.
+    routes: Vec<Box<str>>,
     descs: Vec<Desc>,
 }
 
 impl Requests {
-    pub(super) fn new() -> Self {
+    /// For routes of these names, by their numbers.
+    pub(super) fn new(routes: Vec<Box<str>>) -> Self {
         let descs = vec![
+            ROUTES.desc(&["route", "result"]),
             REQUESTS.desc(&["result"]),
             DURATION.desc(&["result"]),
             RESPONSES.desc(&["class"]),
-            RESPONSE_BYTES.desc(&[]),
+            RESPONSE_BYTES.desc(&["result"]),
             ABORTS.desc(&[]),
             TRUNCATIONS.desc(&[]),
             CONNECTIONS_TOTAL.desc(&[]),
             CONNECTIONS.desc(&["state"]),
         ];
-        Requests { cells: Sharded::default(), descs }
+        Requests { cells: Sharded::with(|_| Cells::new(routes.len())), routes, descs }
     }
 
     pub(super) fn abandoned(&self) {
@@ -145,6 +172,7 @@ impl Requests {
     pub(super) fn finished(
         &self,
         result: CacheResult,
+        route: Option<u16>,
         status: StatusCode,
         bytes: u64,
         took: Duration,
@@ -160,7 +188,10 @@ impl Requests {
         cells.duration_nanos[result].fetch_add(nanos, Relaxed);
         cells.responses[families::class_index(status)].fetch_add(1, Relaxed);
         if bytes > 0 {
-            cells.response_bytes.fetch_add(bytes, Relaxed);
+            cells.response_bytes[result].fetch_add(bytes, Relaxed);
+        }
+        if let Some(route) = route.and_then(|route| cells.routes.get(usize::from(route))) {
+            route[result].fetch_add(1, Relaxed);
         }
         match ending {
             Ending::Complete => {}
@@ -178,6 +209,11 @@ impl Requests {
             }
         }
         counts
+    }
+
+    /// How many bytes of bodies were sent for each result, in the order of [`CacheResult::ALL`].
+    pub(super) fn bytes_by_result(&self) -> [u64; RESULTS] {
+        std::array::from_fn(|result| self.sum(|cells| &cells.response_bytes[result]))
     }
 
     /// Open client connections: active ones and idle ones.
@@ -249,12 +285,24 @@ impl Collector for RequestsCollector {
         let by_class = families::CLASSES.iter().enumerate().map(|(index, class)| {
             families::counter(&[("class", class)], requests.sum(|cells| &cells.responses[index]))
         });
+        let bytes = CacheResult::ALL.into_iter().zip(requests.bytes_by_result());
+        let by_route = requests.routes.iter().enumerate().flat_map(|(number, name)| {
+            CacheResult::ALL.into_iter().map(move |result| {
+                let count = requests.sum(|cells| &cells.routes[number][result as usize]);
+                families::counter(&[("result", result.as_str()), ("route", name)], count)
+            })
+        });
         let (active, idle) = requests.connections();
         let single = |cell: fn(&Cells) -> &AtomicU64| vec![families::counter(&[], requests.sum(cell))];
         vec![
             REQUESTS.family(by_result.collect()),
             RESPONSES.family(by_class.collect()),
-            RESPONSE_BYTES.family(single(|cells| &cells.response_bytes)),
+            ROUTES.family(by_route.collect()),
+            RESPONSE_BYTES.family(
+                bytes
+                    .map(|(result, bytes)| families::counter(&[("result", result.as_str())], bytes))
+                    .collect(),
+            ),
             ABORTS.family(single(|cells| &cells.aborts)),
             TRUNCATIONS.family(single(|cells| &cells.truncations)),
             CONNECTIONS_TOTAL.family(single(|cells| &cells.connections_opened)),

@@ -15,6 +15,7 @@ pub(super) fn outcome(result: CacheResult) -> Outcome {
         result,
         detail: "fresh",
         backend: None,
+        route: None,
         method: Method::GET,
         host: "example.com".into(),
         target: Bytes::from_static(b"/"),
@@ -81,7 +82,8 @@ fn requests_counted_on_many_threads_are_exact_when_scraped_at_rest() {
     assert_eq!(value(&text, "larder_requests_total{result=\"miss\"}"), all * 0.25);
     assert_eq!(value(&text, "larder_requests_total{result=\"pass\"}"), 0.0);
     assert_eq!(value(&text, "larder_responses_total{class=\"2xx\"}"), all);
-    assert_eq!(value(&text, "larder_response_bytes_total"), all * 10.0);
+    assert_eq!(value(&text, "larder_response_bytes_total{result=\"hit\"}"), all * 7.5);
+    assert_eq!(value(&text, "larder_response_bytes_total{result=\"miss\"}"), all * 2.5);
     let buckets = "larder_request_duration_seconds_bucket{result=\"hit\"";
     assert_eq!(value(&text, &format!("{buckets},le=\"0.0001\"}}")), all * 0.75);
     assert_eq!(value(&text, &format!("{buckets},le=\"+Inf\"}}")), all * 0.75);

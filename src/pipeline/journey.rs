@@ -361,6 +361,7 @@ impl Journey {
     pub fn outcome(&self, result: CacheResult, detail: &'static str) -> Box<Outcome> {
         let mut outcome = outcome_of(&self.admitted.request, self.id, result, detail, &self.admitted.host);
         outcome.origin_wait = self.origin_wait;
+        outcome.route = Some(self.plan.number);
         outcome
     }
 
@@ -384,6 +385,7 @@ fn outcome_of(
         result,
         detail,
         backend: None,
+        route: None,
         method: request.method.clone(),
         host: host.clone(),
         target: request.target.clone(),

@@ -328,6 +328,7 @@ impl Pipeline {
             result: CacheResult::Refused,
             detail: reason,
             backend: None,
+            route: None,
             method: http::Method::GET,
             host: Arc::default(),
             target: Bytes::new(),

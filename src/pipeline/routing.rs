@@ -13,6 +13,8 @@ use crate::semantics::Policy;
 /// What holds for the requests of one route.
 #[derive(Clone)]
 pub struct RoutePlan {
+    /// Its place in the file, from 1; 0 is the plan of all that no route takes.
+    pub number: u16,
     pub backend: Arc<Backend>,
     pub policy: Arc<Policy>,
     pub query: QueryRule,

@@ -121,6 +121,8 @@ fn covers_all<T>(wide: &[T], narrow: &[T], covers: impl Fn(&T, &T) -> bool) -> b
 pub struct Route {
     /// Its place in the file, from 1; 0 is the route of all that no other one takes.
     pub number: usize,
+    /// What the operator calls it.
+    pub name: Option<Box<str>>,
     pub backend: BackendIndex,
     pub handling: Handling,
     pub cache: RouteCache,

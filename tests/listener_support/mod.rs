@@ -83,6 +83,7 @@ pub fn outcome(method: Method, target: Bytes, received: Moment) -> Outcome {
         result: CacheResult::Hit,
         detail: "",
         backend: None,
+        route: None,
         method,
         host: "".into(),
         target,

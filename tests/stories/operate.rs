@@ -77,3 +77,28 @@ fn a_connection_is_active_while_its_request_is_answered_and_idle_before_the_next
     drop(connection);
     eventually("it is gone", || (open("active"), open("idle")) == (0.0, 0.0));
 }
+
+#[test]
+fn each_route_has_hits_of_its_own_and_bytes_are_told_apart_by_whence_they_came() {
+    let origin = Origin::scripted(|asked, wire| match asked.target.as_str() {
+        "/static/a" => wire.answer("Cache-Control: max-age=600\r\n", "0123456789"),
+        _ => wire.answer("Cache-Control: no-store\r\n", "own"),
+    });
+    let larder = Larder::before_with(
+        &origin.url(),
+        "[[route]]\nname = \"static\"\nmatch = { path = \"/static/**\" }\n[[route]]\nmatch = { path = \"/api/**\" }\n",
+    );
+    for _ in 0..3 {
+        larder.get("/static/a").expect_status(200);
+    }
+    larder.get("/api/x").expect_status(200);
+    larder.get("/").expect_status(200);
+    let of_route = |labels: &str| larder.metric("larder_route_requests_total", labels);
+    eventually("five requests are counted", || of_route("") == 5.0);
+    assert_eq!(of_route("result=\"hit\",route=\"static\""), 2.0);
+    assert_eq!(of_route("result=\"miss\",route=\"static\""), 1.0);
+    assert_eq!(of_route("route=\"2\""), 1.0);
+    assert_eq!(of_route("route=\"0\""), 1.0);
+    let bytes = |result: &str| larder.metric("larder_response_bytes_total", &format!("result=\"{result}\""));
+    assert_eq!((bytes("hit"), bytes("miss")), (20.0, 16.0));
+}
