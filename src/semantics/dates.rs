@@ -278,6 +278,20 @@ mod tests {
         assert_eq!(DateField::read(&headers, &name, NOW), DateField::Invalid);
     }
 
+    #[test]
+    fn dates_are_written_as_imf_fixdate_and_in_no_other_form() {
+        for (secs, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_399, "Mon, 28 Feb 2000 23:59:59 GMT"),
+            (951_868_800, "Wed, 01 Mar 2000 00:00:00 GMT"),
+            (1_785_542_400, "Sat, 01 Aug 2026 00:00:00 GMT"),
+            (253_402_300_799, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ] {
+            assert_eq!(format(Moment::from_unix_secs(secs)), text);
+        }
+    }
+
     proptest! {
         #[test]
         fn every_date_is_read_as_it_is_written(secs in 0u64..253_402_300_799) {

@@ -9,6 +9,7 @@ mod common;
 
 mod before_servers;
 mod caching;
+mod clauses;
 mod clock;
 mod drain;
 mod extensions;
