@@ -140,7 +140,7 @@ fn judge(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("judge");
     group.bench_function("nothing new (what a hit pays)", |bencher| {
         let ledger = storm(1, 0, 0);
-        let standing = ledger.admit(&page, &ledger.birth()).unwrap();
+        let standing = ledger.admit(&page, &ledger.birth(NOW)).unwrap();
         bencher.iter(|| black_box(&standing).review(&ledger, &page));
     });
     for (name, keys, tags, expressions) in [
@@ -185,14 +185,14 @@ fn sweep(criterion: &mut Criterion) {
                 for _ in 0..count {
                     let ledger = Ledger::new(LedgerSettings::default());
                     let standings: Vec<Standing> =
-                        pages.iter().map(|page| ledger.admit(page, &ledger.birth()).unwrap()).collect();
+                        pages.iter().map(|page| ledger.admit(page, &ledger.birth(NOW)).unwrap()).collect();
                     for (kind, count) in [(1, tags), (4, expressions)] {
                         for number in 0..count {
                             ledger.append(Invalidation::hard(KINDS[kind].1(number)), NOW);
                         }
                     }
                     let started = Instant::now();
-                    let sweep = ledger.begin_sweep();
+                    let sweep = ledger.begin_sweep(NOW);
                     for (page, standing) in pages.iter().zip(&standings) {
                         black_box(standing.review(&ledger, page));
                     }

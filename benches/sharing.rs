@@ -178,7 +178,7 @@ fn facts() -> Facts {
 }
 
 fn keep(store: &Arc<Store>, keys: &KeyMaker, number: u64) {
-    let birth = store.ledger().birth();
+    let birth = store.ledger().birth(NOW);
     let key = keys.key(HOST_NAME, &target(number), &QueryRule::default());
     let contents = Contents {
         place: Place { key, url: None, page: key, host: HOST_NAME.into(), target: target(number).into() },

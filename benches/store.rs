@@ -39,7 +39,7 @@ fn spread(number: u64) -> u128 {
 }
 
 fn keep(store: &Arc<Store>, number: u64, facts: Facts) {
-    let birth = store.ledger().birth();
+    let birth = store.ledger().birth(NOW);
     let contents = Contents {
         place: Place {
             key: spread(number),

@@ -159,7 +159,7 @@ impl Cache {
     }
 
     fn fetch(&self, index: usize) {
-        let birth = self.ledger.birth();
+        let birth = self.ledger.birth(NOW);
         std::thread::yield_now();
         if let Ok(standing) = self.ledger.admit(&self.pages[index], &birth) {
             let stored = Arc::new(Stored { standing, born: birth.born() });
@@ -173,7 +173,7 @@ impl Cache {
     }
 
     fn sweep(&self) {
-        let sweep = self.ledger.begin_sweep();
+        let sweep = self.ledger.begin_sweep(NOW);
         for (page, stored) in self.pages.iter().zip(&self.stored) {
             let found = stored.lock().unwrap().clone();
             let Some(found) = found else { continue };
@@ -266,7 +266,7 @@ fn a_fetch_born_during_an_append_is_judged_against_it_if_it_began_before_the_ans
             }
         });
         while !purger.is_finished() {
-            let birth = ledger.birth();
+            let birth = ledger.birth(NOW);
             let head_after = ledger.head();
             // Everything up to the head that a later look shows, and after the birth, condemns it.
             if head_after > birth.born() {

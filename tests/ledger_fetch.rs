@@ -98,7 +98,7 @@ fn misses() -> Vec<Selector> {
 }
 
 fn purge(ledger: &Ledger, selector: &Selector, mode: Mode) -> Sequence {
-    ledger.append(Invalidation { selector: selector.clone(), mode, cause: None }, NOW)
+    ledger.append(Invalidation { mode, ..Invalidation::hard(selector.clone()) }, NOW)
 }
 
 /// The points of a fetch at which something else can happen.
@@ -117,7 +117,7 @@ const POINTS: [Point; 4] =
 fn fetch(ledger: &Arc<Ledger>, mut happens: impl FnMut(Point, &[&Standing])) -> Option<Review> {
     let page = Page::new();
     happens(Point::BeforeTheRequest, &[]);
-    let birth = ledger.birth();
+    let birth = ledger.birth(NOW);
     happens(Point::WaitingForTheResponse, &[]);
     let admitted = ledger.admit(&page, &birth);
     happens(Point::JudgedButNotYetStored, &[]);
@@ -128,7 +128,7 @@ fn fetch(ledger: &Arc<Ledger>, mut happens: impl FnMut(Point, &[&Standing])) -> 
 }
 
 fn sweep(ledger: &Ledger, stored: &[&Standing]) {
-    let sweep = ledger.begin_sweep();
+    let sweep = ledger.begin_sweep(NOW);
     for standing in stored {
         standing.review(ledger, &Page::new());
     }
@@ -169,9 +169,9 @@ fn a_purge_beats_the_fetch_at_every_point_and_a_sweep_never_helps_it() {
 #[test]
 fn a_hard_purge_while_waiting_keeps_the_response_out_of_the_store() {
     let ledger = Ledger::new(LedgerSettings::default());
-    let birth = ledger.birth();
+    let birth = ledger.birth(NOW);
     let by = purge(&ledger, &Selector::Tag(TagDigest::of(b"news")), Mode::Hard);
-    assert_eq!(ledger.admit(&Page::new(), &birth).err(), Some(Condemned { by }));
+    assert_eq!(ledger.admit(&Page::new(), &birth).err(), Some(Condemned { by: Some(by) }));
 }
 
 #[test]
@@ -195,11 +195,11 @@ fn a_request_after_a_purge_does_not_join_a_fetch_from_before_it() {
     let asked = Asked { key: page.key(), page: page.page(), host: page.host(), target: page.target() };
     for kind in [Selector::Key(page.key()), Selector::Page(page.page()), Selector::Host("a.example".into())] {
         let ledger = Ledger::new(LedgerSettings::default());
-        let birth = ledger.birth();
+        let birth = ledger.birth(NOW);
         assert!(matches!(ledger.judge(&asked, birth.born()), Verdict::Untouched { .. }));
         let by = purge(&ledger, &kind, Mode::Hard);
         assert_eq!(ledger.judge(&asked, birth.born()), Verdict::Hard { by });
-        assert!(matches!(ledger.judge(&asked, ledger.birth().born()), Verdict::Untouched { .. }));
+        assert!(matches!(ledger.judge(&asked, ledger.birth(NOW).born()), Verdict::Untouched { .. }));
     }
 }
 
@@ -221,7 +221,7 @@ fn a_hard_purge_outweighs_a_soft_one_in_either_order() {
 fn a_soft_purge_makes_stale_as_of_the_purge_and_not_of_the_hit() {
     let ledger = Ledger::new(LedgerSettings::default());
     let page = Page::new();
-    let standing = ledger.admit(&page, &ledger.birth()).unwrap();
+    let standing = ledger.admit(&page, &ledger.birth(NOW)).unwrap();
     let later = NOW.after(Duration::from_secs(3600));
     ledger.append(Invalidation::soft(Selector::Key(page.key())), NOW);
     ledger.append(Invalidation::soft(Selector::Host(page.host().into())), later);
@@ -233,7 +233,7 @@ fn a_soft_purge_makes_stale_as_of_the_purge_and_not_of_the_hit() {
 #[test]
 fn an_entry_that_a_fetch_under_way_needs_is_not_forgotten() {
     let ledger = Ledger::new(LedgerSettings::default());
-    let birth = ledger.birth();
+    let birth = ledger.birth(NOW);
     purge(&ledger, &Selector::Key(Page::new().key()), Mode::Hard);
     assert_eq!(ledger.forget_up_to(ledger.head()), 0);
     assert_eq!(ledger.status().entries, 1);
@@ -246,7 +246,7 @@ fn an_entry_that_a_fetch_under_way_needs_is_not_forgotten() {
 fn what_lags_behind_all_memory_is_condemned() {
     let ledger = Ledger::new(LedgerSettings::default());
     let page = Page::new();
-    let standing = ledger.admit(&page, &ledger.birth()).unwrap();
+    let standing = ledger.admit(&page, &ledger.birth(NOW)).unwrap();
     purge(&ledger, &Selector::Key(page.key() + 16), Mode::Soft);
     // Against the rules: the response has not been judged that far.
     ledger.forget_up_to(ledger.head());
@@ -260,7 +260,7 @@ fn a_stream_numbers_the_entries_and_a_gap_is_noticed() {
     let page = Page::new();
     let entry = || Invalidation::hard(Selector::Key(1));
     ledger.skip_to(Sequence::new(41), Mode::Soft, NOW).unwrap();
-    let standing = ledger.admit(&page, &ledger.birth()).unwrap();
+    let standing = ledger.admit(&page, &ledger.birth(NOW)).unwrap();
     assert_eq!(ledger.apply(Sequence::new(42), entry(), NOW), Ok(()));
     let (head, expected) = (Sequence::new(42), Sequence::new(43));
     assert_eq!(
@@ -284,7 +284,7 @@ fn a_stream_numbers_the_entries_and_a_gap_is_noticed() {
 fn the_history_tells_who_asked_for_what_and_is_bounded() {
     let ledger = Ledger::new(LedgerSettings { history: 2, ..LedgerSettings::default() });
     let page = Page::new();
-    let standing = ledger.admit(&page, &ledger.birth()).unwrap();
+    let standing = ledger.admit(&page, &ledger.birth(NOW)).unwrap();
     for number in 0..3_u128 {
         let entry =
             Invalidation::hard(Selector::Key(number << 8)).asked_by("10.0.0.1", format!("url {number}"));
@@ -391,7 +391,7 @@ fn coarse_entries_leave_most_of_the_rest_alone() {
     let ledger = Ledger::new(LedgerSettings { entries: 10, ..LedgerSettings::default() });
     let others: Vec<Other> = (0..2_000).map(|number| Other(spread(number))).collect();
     let standings: Vec<Standing> =
-        others.iter().map(|other| ledger.admit(other, &ledger.birth()).unwrap()).collect();
+        others.iter().map(|other| ledger.admit(other, &ledger.birth(NOW)).unwrap()).collect();
     for number in 10_000..10_110 {
         purge(&ledger, &Selector::Key(spread(number)), Mode::Hard);
     }
@@ -408,7 +408,7 @@ fn coarse_entries_leave_most_of_the_rest_alone() {
 fn the_same_ban_again_takes_the_place_of_the_first() {
     let ledger = Ledger::new(LedgerSettings::default());
     let page = Page::new();
-    let standing = ledger.admit(&page, &ledger.birth()).unwrap();
+    let standing = ledger.admit(&page, &ledger.birth(NOW)).unwrap();
     for _ in 0..1_000 {
         purge(&ledger, &ban("status == 404"), Mode::Hard);
         purge(&ledger, &ban("obj.status == 404"), Mode::Soft);
@@ -426,7 +426,7 @@ fn the_same_ban_again_takes_the_place_of_the_first() {
 #[test]
 fn purging_one_thing_again_and_again_takes_no_room() {
     let ledger = Ledger::new(LedgerSettings::default());
-    let _long_download = ledger.birth();
+    let _long_download = ledger.birth(NOW);
     for _ in 0..50_000 {
         purge(&ledger, &Selector::Key(1 << 8), Mode::Hard);
         purge(&ledger, &Selector::Prefix { host: None, path: b"/a"[..].into() }, Mode::Soft);
@@ -434,4 +434,106 @@ fn purging_one_thing_again_and_again_takes_no_room() {
     let status = ledger.status();
     assert_eq!(status.entries, 2);
     assert!(status.weight < 1 << 20, "{status:?}");
+}
+
+/// What a visitor sees is how long an old page is served: a purge said twice must not double that.
+#[test]
+fn a_second_soft_purge_does_not_give_the_old_page_more_time() {
+    let later = NOW.after(Duration::from_secs(3600));
+    let latest = later.after(Duration::from_secs(3600));
+    for kind in kinds() {
+        let ledger = Ledger::new(LedgerSettings::default());
+        let page = Page::new();
+        let soft = |at| ledger.append(Invalidation::soft(kind.clone()), at);
+        let before = ledger.admit(&page, &ledger.birth(NOW)).unwrap();
+        soft(NOW);
+        let between = ledger.admit(&page, &ledger.birth(NOW)).unwrap();
+        soft(later);
+        soft(latest);
+        assert_eq!(before.review(&ledger, &page), Review::Stale { since: NOW }, "{kind:?}");
+        assert_eq!(between.review(&ledger, &page), Review::Stale { since: later }, "{kind:?}");
+        let standing = ledger.admit(&page, &ledger.birth(NOW)).unwrap();
+        assert_eq!(standing.review(&ledger, &page), Review::Good, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_fetch_that_takes_too_long_is_given_up_and_what_it_brings_is_not_kept() {
+    let settings = LedgerSettings { patience: Duration::from_secs(60), ..LedgerSettings::default() };
+    let ledger = Ledger::new(settings);
+    let (upload, page) = (ledger.birth(NOW), Page::new());
+    // It does not concern the page, but nobody will know.
+    let other = Selector::Key(page.key() + 16);
+    purge(&ledger, &other, Mode::Hard);
+    let pass = |at: u64| ledger.finish_sweep(ledger.begin_sweep(NOW.after(Duration::from_secs(at))));
+    assert_eq!(pass(60), 0, "it is waited for");
+    assert_eq!(pass(61), 1, "it is waited for no longer");
+    assert_eq!(ledger.admit(&page, &upload).err(), Some(Condemned { by: None }));
+    let status = ledger.status();
+    assert_eq!((status.entries, status.in_flight, status.given_up), (0, 1, 1));
+    drop(upload);
+    assert_eq!(ledger.status().in_flight, 0);
+    // One that nothing came after keeps nothing from being forgotten, and is not given up however long it takes.
+    let download = ledger.birth(NOW);
+    pass(10_000);
+    assert!(ledger.admit(&page, &download).is_ok());
+}
+
+#[test]
+fn a_ledger_that_is_half_full_waits_for_no_slow_fetch() {
+    let ledger = Ledger::new(LedgerSettings { entries: 10, ..LedgerSettings::default() });
+    let _upload = ledger.birth(NOW);
+    for number in 0..5_u128 {
+        purge(&ledger, &Selector::Key(number << 8), Mode::Hard);
+    }
+    assert_eq!(ledger.pressure(), Pressure::SweepNow);
+    let pass = |at: u64| ledger.finish_sweep(ledger.begin_sweep(NOW.after(Duration::from_millis(at))));
+    assert_eq!((pass(1_000), pass(1_001)), (0, 5));
+    assert_eq!(ledger.pressure(), Pressure::Calm);
+}
+
+#[test]
+fn a_response_answers_for_other_queries_until_something_comes_that_goes_by_them() {
+    let page = Page::new();
+    let other = Asked { key: 1 << 77, page: page.page(), host: page.host(), target: b"/news/1?page=2&utm=x" };
+    let url = |key, at| Invalidation::hard(Selector::Key(key)).on(page.host(), Some(at));
+    // What concerns them all finds the stored response itself.
+    let alike = [
+        Selector::Tag(TagDigest::of(b"other")),
+        Selector::Prefix { host: None, path: b"/other/"[..].into() },
+        Selector::Page(7),
+        Selector::Host("b.example".into()),
+        ban("path ~ \"^/old/.*x\" && status == 404"),
+        ban("status == 404"),
+        ban("url ~ \"^/other/.*\""),
+    ];
+    let elsewhere = [url(5, page.page() + 1), Invalidation::hard(ban("host == b.example && url ~ utm"))];
+    let concerning = [
+        url(other.key, page.page()),
+        Invalidation::hard(ban("url ~ utm")),
+        Invalidation::hard(ban("query ~ utm && host == a.example")),
+        Invalidation::soft(Selector::Prefix { host: None, path: b"/news/1?page=2&u"[..].into() }),
+    ];
+    let ledger = Ledger::new(LedgerSettings::default());
+    let forget = || ledger.finish_sweep(ledger.begin_sweep(NOW));
+    let born = ledger.head();
+    for entry in alike.map(Invalidation::hard).into_iter().chain(elsewhere) {
+        let shown = format!("{entry:?}");
+        ledger.append(entry, NOW);
+        assert!(ledger.answers_for(&other, born), "{shown}");
+        forget();
+        assert!(ledger.answers_for(&other, born), "forgotten: {shown}");
+    }
+    for entry in concerning {
+        let (shown, born) = (format!("{entry:?}"), ledger.head());
+        ledger.append(entry, NOW);
+        assert!(!ledger.answers_for(&other, born), "{shown}");
+        forget();
+        assert!(!ledger.answers_for(&other, born), "forgotten: {shown}");
+        assert!(ledger.answers_for(&other, ledger.head()), "asked for anew: {shown}");
+    }
+    // Of the same page, and yet not this query: known as long as it is remembered.
+    let born = ledger.head();
+    ledger.append(url(5, page.page()), NOW);
+    assert!(ledger.answers_for(&other, born));
 }

@@ -74,7 +74,7 @@ fn ban(source: &str) -> Invalidation {
 #[test]
 fn a_ban_that_gives_way_to_a_later_one_during_a_judgement_is_not_missed() {
     let ledger = Ledger::new(LedgerSettings::default());
-    let standing = ledger.admit(&Page::quiet(), &ledger.birth()).unwrap();
+    let standing = ledger.admit(&Page::quiet(), &ledger.birth(NOW)).unwrap();
     ledger.append(ban("status == 200"), NOW);
     // Enough of them that the first is not yet in hand when the newest are evaluated.
     for size in 0..40 {
@@ -88,10 +88,10 @@ fn a_ban_that_gives_way_to_a_later_one_during_a_judgement_is_not_missed() {
 #[test]
 fn a_response_that_a_sweep_judges_at_the_same_time_is_not_lost() {
     let ledger = Ledger::new(LedgerSettings::default());
-    let standing = ledger.admit(&Page::quiet(), &ledger.birth()).unwrap();
+    let standing = ledger.admit(&Page::quiet(), &ledger.birth(NOW)).unwrap();
     ledger.append(ban("size == 1"), NOW);
     let page = Page::with(|| {
-        let sweep = ledger.begin_sweep();
+        let sweep = ledger.begin_sweep(NOW);
         assert_eq!(standing.review(&ledger, &Page::quiet()), Review::Good);
         assert_eq!(ledger.finish_sweep(sweep), 1);
     });
@@ -102,7 +102,7 @@ fn a_response_that_a_sweep_judges_at_the_same_time_is_not_lost() {
 #[test]
 fn a_purge_during_a_judgement_is_found_by_the_next() {
     let ledger = Ledger::new(LedgerSettings::default());
-    let standing = ledger.admit(&Page::quiet(), &ledger.birth()).unwrap();
+    let standing = ledger.admit(&Page::quiet(), &ledger.birth(NOW)).unwrap();
     ledger.append(ban("size == 1"), NOW);
     let page = Page::with(|| {
         ledger.append(Invalidation::hard(Selector::Key(Page::quiet().key())), NOW);
@@ -117,10 +117,10 @@ fn a_purge_during_a_judgement_is_found_by_the_next() {
 fn a_response_judged_before_a_sweep_and_stored_during_it_survives() {
     let ledger = Ledger::new(LedgerSettings::default());
     let page = Page::quiet();
-    let birth = ledger.birth();
+    let birth = ledger.birth(NOW);
     let standing = ledger.admit(&page, &birth).unwrap();
     ledger.append(Invalidation::hard(Selector::Key(1 << 50)), NOW);
-    let sweep = ledger.begin_sweep();
+    let sweep = ledger.begin_sweep(NOW);
     assert_eq!(sweep.target(), birth.born());
     // It is stored now, behind the sweeper's back.
     drop(birth);
@@ -132,9 +132,9 @@ fn a_response_judged_before_a_sweep_and_stored_during_it_survives() {
 fn a_response_that_could_not_be_judged_holds_the_sweep_back() {
     let ledger = Ledger::new(LedgerSettings::default());
     let page = Page::quiet();
-    let standing = ledger.admit(&page, &ledger.birth()).unwrap();
+    let standing = ledger.admit(&page, &ledger.birth(NOW)).unwrap();
     let by = ledger.append(Invalidation::hard(Selector::Key(page.key())), NOW);
-    let mut sweep = ledger.begin_sweep();
+    let mut sweep = ledger.begin_sweep(NOW);
     sweep.leave_behind(standing.judged().unwrap());
     assert_eq!(ledger.finish_sweep(sweep), 0);
     assert_eq!(ledger.judge(&page, Sequence::ZERO), Verdict::Hard { by });

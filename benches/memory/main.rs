@@ -142,7 +142,7 @@ fn keep(store: &Arc<Store>, number: u64, size: usize) {
     // As a fetch brings it: in frames, each copied to its right size.
     let frame = |at: usize| Bytes::from(vec![number as u8; (size - at).min(64 * 1024)]);
     let body = StoredBody::whole((0..size).step_by(64 * 1024).map(frame).collect());
-    let birth = store.ledger().birth();
+    let birth = store.ledger().birth(NOW);
     let key = (u128::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     let contents = Contents {
         place: Place {

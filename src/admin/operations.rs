@@ -92,6 +92,7 @@ impl Snapshot {
         gauges.memory_limit_bytes(self.store.memory_limit_bytes);
         gauges.flights(self.flights);
         gauges.ledger(self.ledger.head, self.ledger.entries, self.ledger.swept);
+        gauges.ledger_given_up(self.ledger.given_up, self.ledger.unknown);
         for backend in &self.backends {
             let usable = backend.endpoints.iter().filter(|endpoint| endpoint.usable).count() as u64;
             gauges.endpoints(&backend.name, usable, backend.endpoints.len() as u64 - usable);
@@ -122,6 +123,10 @@ pub struct LedgerStat {
     pub entries: u64,
     /// Sequence number up to which every stored response has been judged.
     pub swept: u64,
+    /// Fetches that took so long that no purge is remembered for their sake.
+    pub given_up: u64,
+    /// Responses that were not kept for that.
+    pub unknown: u64,
 }
 
 /// A backend at a glance.

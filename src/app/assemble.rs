@@ -192,6 +192,11 @@ fn policy(settings: &Settings, route: &Route) -> semantics::Policy {
             config::Contradicting304::KeepStored => rules::Contradicting304::KeepStored,
         },
         select_by_preference: cache.select_by_preference,
+        unsafe_methods: match own.unsafe_methods {
+            policy::UnsafeMethods::Invalidate => rules::UnsafeMethods::Invalidate,
+            policy::UnsafeMethods::Ignore => rules::UnsafeMethods::Ignore,
+        },
+        max_groups: cache.max_groups,
         max_vary_fields: cache.max_vary_fields,
         max_variants: cache.max_variants,
         ranges: semantics::range::Limits {
@@ -221,6 +226,8 @@ fn store_settings(settings: &Settings) -> StoreSettings {
             expressions: cache.ledger_expressions,
             expression_memory: cache.expression_memory.as_usize(),
             history: cache.ledger_history,
+            history_bytes: cache.ledger_history_bytes.as_usize(),
+            patience: cache.ledger_patience,
         },
         sweep: SweepSettings { every: cache.sweep_every, pause: cache.sweep_pause, share: cache.sweep_share },
         tags: TagSettings {

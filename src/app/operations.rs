@@ -104,6 +104,8 @@ impl Operations for Desk {
                 head: ledger.head.get(),
                 entries: ledger.entries as u64,
                 swept: store.judged_up_to().get(),
+                given_up: ledger.given_up,
+                unknown: ledger.beyond_memory,
             },
             flights: self.parts.pipeline.fetch.flights() as u64,
             backends: self.parts.backends.iter().map(|backend| backend_stat(&backend.snapshot())).collect(),

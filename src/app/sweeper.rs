@@ -37,10 +37,11 @@ pub(super) async fn run(parts: Arc<Parts>, clock: Clock) {
         if !due.is_empty() {
             tokio::spawn(refetch(parts.clone(), due, at_once.clone()));
         }
-        // So that many purges, one after the other, cost no more than one pass for all of them.
+        // So that many purges, one after the other, cost no more than one pass for all of them. A pass that could
+        // let nothing be forgotten would not do better at once.
         pressed = tokio::select! {
             () = tokio::time::sleep(pause) => false,
-            () = store.ledger().sweep_wanted() => true,
+            () = store.ledger().sweep_wanted(), if swept.forgotten > 0 => true,
         };
     }
 }

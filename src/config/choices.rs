@@ -6,7 +6,7 @@ use super::check;
 use super::problem::Fault;
 use super::section::words;
 use super::value::Text;
-use crate::policy::ClientDirectives;
+use crate::policy::{ClientDirectives, UnsafeMethods};
 
 words! {
     /// When a response with `Set-Cookie` may be stored.
@@ -62,6 +62,13 @@ words! {
         KeepStored = "keep-stored",
     }
 }
+
+words! {@text UnsafeMethods as "choice" {
+    /// its own URL, and what `Location` and `Content-Location` name, falls (RFC 9111 §4.4).
+    Invalidate = "invalidate",
+    /// only the cache groups that the answer names: for origins that answer anybody's `POST` with success.
+    Ignore = "ignore",
+}}
 
 words! {
     /// What is done about a path that an origin may read otherwise than the routes do.

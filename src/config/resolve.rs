@@ -408,7 +408,10 @@ impl Resolver<'_, '_> {
 
     fn check_route_cache(&mut self, route: &WrittenRoute) {
         let Some(cache) = route.cache.as_ref().filter(|_| self.sound) else { return };
-        if route.pass {
+        // Also what is passed invalidates.
+        let stores =
+            WrittenCache { unsafe_methods: None, ..cache.get_ref().clone() } != WrittenCache::default();
+        if route.pass && stores {
             let fault =
                 Fault::new("a route that passes everything stores nothing: its `cache` has no effect");
             self.problems.warning(Place::File(cache.span()), "", fault.help("remove `pass` or `cache`"));
@@ -452,6 +455,7 @@ fn route_cache(cache: &Cache, own: Option<&WrittenCache>) -> RouteCache {
         stale_if_error: own.stale_if_error.unwrap_or(cache.stale_if_error),
         stale_after: own.stale_after.or(cache.stale_after),
         client_directives: own.client_directives.unwrap_or(cache.client_directives),
+        unsafe_methods: own.unsafe_methods.unwrap_or(cache.unsafe_methods),
         query: QueryRule { drop: query.drop, keep: query.keep, sort: query.sort },
     }
 }

@@ -15,7 +15,7 @@ use super::choices::{
 use super::problem::Fault;
 use super::section::section;
 use super::units::{Amount, Size};
-use crate::policy::ClientDirectives;
+use crate::policy::{ClientDirectives, UnsafeMethods};
 
 const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -80,6 +80,12 @@ section! {
         pub age_errors: AgeErrors = AgeErrors::Ignore,
         /// What a 304 whose entity tag is none of those that were asked about means.
         pub contradicting_304: Contradicting304 = Contradicting304::Refetch,
+        /// What a request with an unsafe method (`POST`, `PUT`, `DELETE`, …) takes along that the origin
+        /// answers with success.
+        pub unsafe_methods: UnsafeMethods = UnsafeMethods::Invalidate,
+        /// How many cache groups one answer may invalidate by name (`Cache-Group-Invalidation`, RFC 9875). One
+        /// that names more invalidates all groups of its host.
+        pub max_groups: usize = 100,
         /// For how long it is remembered that a key's responses cannot be stored, so that its requests do
         /// not wait for one another.
         pub hit_for_miss_ttl: Duration = seconds(120),
@@ -126,6 +132,12 @@ section! {
             Size::mib(64) => |size| check::size_between(*size, Size::kib(64), Size::gib(16)),
         /// How many recent purges `larder purges` can show.
         pub ledger_history: usize = 1_000,
+        /// How much memory their names may take.
+        pub ledger_history_bytes: Size = Size::mib(1),
+        /// For how long a fetch under way, such as a slow upload, keeps purges in the list that came since it
+        /// began. A response that takes longer is delivered, and not stored if anything was purged meanwhile. From
+        /// the list being half full on it is one second at most.
+        pub ledger_patience: Duration = seconds(60),
         /// How often everything stored is looked through for what is of no use any more, though nothing was
         /// purged.
         pub sweep_every: Duration = seconds(60) => check::some_time,

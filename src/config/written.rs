@@ -13,7 +13,9 @@ use super::problem::Fault;
 use super::rooms::{Backend, Cache, Limits, Log, Node, PurgeAccess, Server};
 use super::section::section;
 use super::value::{Named, OneOrMany, Text};
-use crate::policy::{ClientDirectives, HostPattern, NamePattern, PathPattern, PatternError, pattern_for};
+use crate::policy::{
+    ClientDirectives, HostPattern, NamePattern, PathPattern, PatternError, UnsafeMethods, pattern_for,
+};
 
 section! {
     /// Where Larder listens. These come first in the file, before any `[table]`.
@@ -106,6 +108,8 @@ section! {
         pub stale_after: Option<Duration> = None,
         /// Whether a request's own `Cache-Control` is obeyed.
         pub client_directives: Option<ClientDirectives> = None,
+        /// What a request with an unsafe method takes along that the origin answers with success.
+        pub unsafe_methods: Option<UnsafeMethods> = None,
         /// What of the query counts.
         pub query: Option<Query> = None,
     }

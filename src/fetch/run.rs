@@ -94,8 +94,8 @@ impl Fetch {
         let voyage = Voyage { leader, own };
         // Twice at most: what turns out not to fit is asked for once more, without conditions.
         loop {
-            let birth = self.store.ledger().birth();
             let sent = self.clock.now();
+            let birth = self.store.ledger().birth(sent);
             let answer = errand.backend.send(errand.origin_request()).await;
             let times = Times::until_now(sent, &self.clock);
             let response = match answer {

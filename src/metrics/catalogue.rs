@@ -120,6 +120,7 @@ pub struct Metrics {
     collapsed: IntCounter,
     evictions: [IntCounter; EvictionCause::ALL.len()],
     purges: [[IntCounter; PurgeMode::ALL.len()]; PurgeKind::ALL.len()],
+    invalidations_ignored: IntCounter,
     purged_responses: IntCounter,
     refetched_responses: IntCounter,
     sweep_passes: IntCounter,
@@ -188,6 +189,10 @@ impl Metrics {
             purges: PurgeKind::ALL.map(|kind| {
                 PurgeMode::ALL.map(|mode| purges.with_label_values(&[kind.as_str(), mode.as_str()]))
             }),
+            invalidations_ignored: declare.counter(
+                "larder_invalidations_ignored_total",
+                "Successful unsafe requests that invalidated nothing, because their route says so.",
+            ),
             purged_responses: declare.counter(
                 "larder_purged_responses_total",
                 "Stored responses that invalidations condemned, found so far.",
@@ -286,6 +291,11 @@ impl Metrics {
     /// An invalidation was accepted.
     pub fn purged(&self, kind: PurgeKind, mode: PurgeMode) {
         self.purges[kind as usize][mode as usize].inc();
+    }
+
+    /// A successful unsafe request invalidated nothing.
+    pub fn invalidation_ignored(&self) {
+        self.invalidations_ignored.inc();
     }
 
     /// So many more stored responses were found to be condemned.

@@ -100,6 +100,12 @@ impl Events {
         );
     }
 
+    /// A successful unsafe request invalidated nothing, because its route says so.
+    pub fn invalidation_ignored(&self, host: &str) {
+        self.metrics.invalidation_ignored();
+        tracing::debug!(host, "an unsafe request invalidated nothing, as its route says");
+    }
+
     /// An invalidation was accepted into the ledger.
     pub fn purged(&self, kind: PurgeKind, mode: PurgeMode, sequence: u64) {
         self.metrics.purged(kind, mode);

@@ -16,6 +16,8 @@ pub struct Gauges {
     ledger_head: IntGauge,
     ledger_entries: IntGauge,
     ledger_swept: IntGauge,
+    ledger_given_up: IntCounter,
+    ledger_unknown: IntCounter,
     ready: IntGauge,
     origin_connections: IntGaugeVec,
     endpoints: IntGaugeVec,
@@ -45,6 +47,14 @@ impl Gauges {
             ledger_swept: declare.gauge(
                 "larder_ledger_swept",
                 "Sequence number up to which every stored response has been judged.",
+            ),
+            ledger_given_up: declare.counter(
+                "larder_ledger_given_up_total",
+                "Fetches that took longer than cache.ledger_patience while purges came.",
+            ),
+            ledger_unknown: declare.counter(
+                "larder_ledger_unknown_total",
+                "Responses not kept, or dropped, because purges that came meanwhile were forgotten already.",
             ),
             ready: declare.gauge("larder_ready", "1 while /readyz answers 200, else 0."),
             origin_connections: declare.gauges(
@@ -87,6 +97,12 @@ impl Gauges {
         set(&self.ledger_head, head);
         set(&self.ledger_entries, entries);
         set(&self.ledger_swept, swept);
+    }
+
+    /// Fetches that the ledger has given up, and responses that were condemned for that, since the start.
+    pub fn ledger_given_up(&self, fetches: u64, responses: u64) {
+        raise(&self.ledger_given_up, fetches);
+        raise(&self.ledger_unknown, responses);
     }
 
     /// Whether requests may be sent to this Larder.

@@ -10,6 +10,7 @@ use http::{HeaderValue, Version};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use tokio::time::Instant;
 
+use super::invalidate::Aftermath;
 use super::journey::Shared;
 use super::lookup::{Found, Usable};
 use super::{Journey, Pipeline};
@@ -18,6 +19,7 @@ use crate::fetch::flight::FlightKey;
 use crate::fetch::{Errand, Fetched, Purpose, Sharing, Times};
 use crate::message::{Body, InterimSender, Length, Response};
 use crate::semantics::facts::Bit;
+use crate::semantics::invalidation;
 use crate::semantics::negotiation;
 use crate::semantics::request::CacheMethod;
 use crate::semantics::reuse::Ask;
@@ -219,8 +221,9 @@ impl Pipeline {
         detail: &'static str,
     ) -> Response {
         journey.admitted.request.interim.for_one();
-        let birth = self.store.ledger().birth();
         let sent = self.clock.now();
+        // Only what may be stored is judged by when it was asked for: an upload may take its time.
+        let birth = self.may_keep_passed(&journey).then(|| self.store.ledger().birth(sent));
         let response = match journey.plan.backend.send(request).await {
             Err(error) => return self.deliver_failure(&journey, &error, reason, false),
             Ok(response) => response,
@@ -230,7 +233,8 @@ impl Pipeline {
         if response.upgraded.is_some() {
             return self.deliver_tunnel(&journey, response);
         }
-        let birth = self.invalidate_by(&journey, &response, birth);
+        let Aftermath { birth, ignored } = self.invalidate_by(&journey, &response, birth, times.answered);
+        let detail = if ignored { invalidation::IGNORED } else { detail };
         match self.keep_passed(&journey, response, birth, times).await {
             Ok(Fetched::Arriving { arrival, body, .. }) => {
                 self.deliver_arriving(&journey, arrival, body, reason, false)
@@ -238,6 +242,12 @@ impl Pipeline {
             Ok(_) => self.refuse_only_if_cached(&journey),
             Err(response) => self.deliver_passed(&journey, response, reason, detail),
         }
+    }
+
+    /// What is stored under a key must have been asked for by that key's own target.
+    fn may_keep_passed(&self, journey: &Journey) -> bool {
+        let asked_so = journey.target == journey.admitted.target;
+        journey.facts.method == CacheMethod::Post && !journey.plan.passes && asked_so
     }
 
     /// The response to a POST may be of use for later GETs (RFC 9110 §9.3.3).
@@ -248,14 +258,10 @@ impl Pipeline {
         birth: Option<Birth>,
         times: Times,
     ) -> impl Future<Output = Result<Fetched, OriginResponse>> + Send + use<> {
-        // What is stored under a key must have been asked for by that key's own target.
-        let asked_so = journey.target == journey.admitted.target;
-        let wanted =
-            birth.filter(|_| journey.facts.method == CacheMethod::Post && !journey.plan.passes && asked_so);
-        let errand = wanted.as_ref().map(|_| self.errand(journey, Purpose::Fill));
+        let errand = birth.as_ref().map(|_| self.errand(journey, Purpose::Fill));
         let fetch = self.fetch.clone();
         async move {
-            match (errand, wanted) {
+            match (errand, birth) {
                 (Some(errand), Some(birth)) => fetch.keep_passed(errand, response, birth, times).await,
                 _ => Err(response),
             }

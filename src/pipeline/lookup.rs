@@ -13,7 +13,6 @@ use crate::semantics::request::CacheMethod;
 use crate::semantics::reuse::{self, Ask, Reuse};
 use crate::semantics::staleness::{self, Failure, Staleness};
 use crate::semantics::variant::{self, Candidate, NormalFields};
-use crate::store::ledger::Verdict;
 use crate::store::{Candidates, Reviewed, StoredResponse};
 
 /// What is there for a request.
@@ -101,8 +100,7 @@ impl Pipeline {
                 _ => return None,
             };
             let place = journey.place(page());
-            let verdict = self.store.ledger().judge(&place.asked(), usable.response.born);
-            matches!(verdict, Verdict::Untouched { .. }).then_some(usable)
+            self.store.ledger().answers_for(&place.asked(), usable.response.born).then_some(usable)
         })
     }
 

@@ -12,4 +12,5 @@ pub use pattern::{HostPattern, NamePattern, PathPattern, PatternError, pattern_f
 pub use query::QueryRule;
 pub use route::{
     AmbiguousPaths, BackendIndex, ClientDirectives, Handling, Match, Route, RouteCache, Routes, Taken,
+    UnsafeMethods,
 };

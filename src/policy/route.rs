@@ -23,6 +23,16 @@ pub enum ClientDirectives {
     Honour,
 }
 
+/// What a successful unsafe request takes along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnsafeMethods {
+    /// What the standard says (RFC 9111 §4.4).
+    #[default]
+    Invalidate,
+    /// Only what the origin names as cache groups: the origin answers strangers with success too.
+    Ignore,
+}
+
 /// What is done with a route's requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Handling {
@@ -150,6 +160,7 @@ pub struct RouteCache {
     /// After so long a slow origin counts as failed, where something stale may be served.
     pub stale_after: Option<Duration>,
     pub client_directives: ClientDirectives,
+    pub unsafe_methods: UnsafeMethods,
     pub query: QueryRule,
 }
 

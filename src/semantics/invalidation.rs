@@ -5,6 +5,7 @@ use sfv::{BareItem, List, ListEntry, Parser};
 
 use super::RequestFacts;
 use super::key::Uri;
+use super::policy::{Policy, UnsafeMethods};
 use crate::message::Fields;
 
 /// `Cache-Groups` (RFC 9875 §2).
@@ -19,13 +20,33 @@ pub struct Invalidation {
     /// and `Content-Location` name.
     pub uris: Vec<String>,
     /// Groups of the target's origin (RFC 9875 §3).
-    pub groups: Vec<String>,
+    pub groups: Groups,
+    /// By §4.4 there were URIs to invalidate, but the operator does not want it.
+    pub ignored: bool,
 }
+
+/// Which of an origin's cache groups are invalidated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Groups {
+    Named(Vec<String>),
+    /// All that the origin has: more were named than the policy allows. Who says so many at once may invalidate
+    /// more than was named, never less.
+    All,
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Groups::Named(Vec::new())
+    }
+}
+
+/// How a request is told that it invalidated nothing although it might have.
+pub const IGNORED: &str = "unsafe-method-ignored";
 
 impl Invalidation {
     /// Whether nothing is invalidated.
     pub fn is_empty(&self) -> bool {
-        self.uris.is_empty() && self.groups.is_empty()
+        self.uris.is_empty() && self.groups == Groups::default()
     }
 }
 
@@ -33,9 +54,21 @@ impl Invalidation {
 ///
 /// §4.4: "when it receives a non-error status code in response to an unsafe request method (including methods
 /// whose safety is unknown)"; non-error is 2xx and 3xx.
-pub fn by_response(request: &RequestFacts, uri: &str, status: StatusCode, headers: &Fields) -> Invalidation {
+pub fn by_response(
+    request: &RequestFacts,
+    uri: &str,
+    status: StatusCode,
+    headers: &Fields,
+    policy: &Policy,
+) -> Invalidation {
     if !request.method.is_unsafe() || !(status.is_success() || status.is_redirection()) {
         return Invalidation::default();
+    }
+    // RFC 9875 §3: the origin says in so many words what it wants invalidated.
+    let groups = strings(headers, &CACHE_GROUP_INVALIDATION);
+    let groups = if groups.len() > policy.max_groups { Groups::All } else { Groups::Named(groups) };
+    if policy.unsafe_methods == UnsafeMethods::Ignore {
+        return Invalidation { uris: Vec::new(), groups, ignored: true };
     }
     let mut uris = vec![uri.to_owned()];
     for field in [header::LOCATION, header::CONTENT_LOCATION] {
@@ -47,7 +80,7 @@ pub fn by_response(request: &RequestFacts, uri: &str, status: StatusCode, header
             }
         }
     }
-    Invalidation { uris, groups: strings(headers, &CACHE_GROUP_INVALIDATION) }
+    Invalidation { uris, groups, ignored: false }
 }
 
 /// The groups that a response says it belongs to (RFC 9875 §2). They are of its own origin only (§2.1).

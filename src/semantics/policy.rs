@@ -57,6 +57,10 @@ pub struct Policy {
     /// field differs, where they prefer what it is in to all else. Default: no. RFC 9111 §4.1 wants the fields to
     /// match; that the origin negotiates by weight is for the operator to know.
     pub select_by_preference: bool,
+    /// What a successful unsafe request takes along.
+    pub unsafe_methods: UnsafeMethods,
+    /// How many cache groups one response may invalidate by name. Default: 100.
+    pub max_groups: usize,
     /// How many request fields one `Vary` may name; a response that names more is not stored. Default: 16.
     pub max_vary_fields: usize,
     /// How many variants one key may have (kept by the store). Default: 64.
@@ -89,6 +93,8 @@ impl Default for Policy {
             age_errors: AgeErrors::Ignore,
             contradicting_304: Contradicting304::Refetch,
             select_by_preference: false,
+            unsafe_methods: UnsafeMethods::Invalidate,
+            max_groups: 100,
             max_vary_fields: 16,
             max_variants: 64,
             ranges: super::range::Limits::default(),
@@ -107,6 +113,17 @@ pub enum ClientDirectives {
     /// `no-cache`, `no-store`, `max-age`, `min-fresh`, `max-stale`, `only-if-cached`, `stale-if-error` and,
     /// where there is no `Cache-Control`, `Pragma: no-cache` are obeyed.
     Honour,
+}
+
+/// What a successful unsafe request (`POST`, `PUT`, `DELETE`, and methods unknown to Larder) takes along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnsafeMethods {
+    /// RFC 9111 §4.4: its own URL, and what `Location` and `Content-Location` name. The default.
+    #[default]
+    Invalidate,
+    /// Nothing but the cache groups that the response names. Against the MUST of §4.4, for origins that answer
+    /// anybody's `POST` with success: each such request would cost them a page.
+    Ignore,
 }
 
 /// When a response with `Set-Cookie` may be stored. RFC 9111 §7.3 leaves it to the origin's directives; many

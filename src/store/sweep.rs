@@ -62,7 +62,7 @@ impl Store {
     /// forgotten.
     pub async fn sweep(&self, now: impl Fn() -> Moment, fell: Fell<'_>) -> Swept {
         let judged_up_to = self.ledger.head();
-        let sweep = self.ledger.begin_sweep();
+        let sweep = self.ledger.begin_sweep(now());
         let mut swept = Swept { judged_up_to, ..Swept::default() };
         let mut everything = self.memory.iter();
         let mut owed = Duration::ZERO;

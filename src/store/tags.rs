@@ -26,6 +26,11 @@ impl TagDigest {
         TagDigest(digest_of(&[b"group", origin.as_bytes(), group.as_bytes()]).max(1))
     }
 
+    /// Stands for every cache group of one origin: each response that is in any has it.
+    pub fn of_any_group(origin: &str) -> Self {
+        TagDigest(digest_of(&[b"any group", origin.as_bytes()]).max(1))
+    }
+
     /// The bits.
     pub const fn get(self) -> u64 {
         self.0
@@ -33,7 +38,7 @@ impl TagDigest {
 }
 
 /// A digest of a list of byte strings; each is followed by its length, so no two lists run together.
-pub(super) fn digest_of(parts: &[&[u8]]) -> u64 {
+pub(in crate::store) fn digest_of(parts: &[&[u8]]) -> u64 {
     let mut hasher = SipHasher13::new();
     for part in parts {
         hasher.write(part);
@@ -132,8 +137,11 @@ impl TagSettings {
             }
             if name.eq_ignore_ascii_case(CACHE_GROUPS.as_bytes()) {
                 let origin = format!("http://{host}");
-                digests
-                    .extend(list_of_strings(value).iter().map(|group| TagDigest::of_group(&origin, group)));
+                let groups = list_of_strings(value);
+                digests.extend(groups.iter().map(|group| TagDigest::of_group(&origin, group)));
+                if !groups.is_empty() {
+                    digests.push(TagDigest::of_any_group(&origin));
+                }
             }
         }
         digests.sort_unstable();
@@ -238,14 +246,17 @@ mod tests {
             assert!(!found.contains(&TagDigest::of_group("http://b.example", group)));
             assert!(found.contains(&TagDigest::of(group.as_bytes())));
         }
-        assert_eq!(found.len(), 4);
+        assert!(found.contains(&TagDigest::of_any_group("http://a.example")));
+        assert_eq!(found.len(), 5);
     }
 
     #[test]
     fn cache_groups_count_even_where_they_are_no_tags() {
         let settings = TagSettings { fields: Vec::new(), ..TagSettings::default() };
         let fields: [(&[u8], &[u8]); 1] = [(b"Cache-Groups", br#""a""#)];
-        assert_eq!(&*settings.extract("o", fields), [TagDigest::of_group("http://o", "a")]);
+        let mut groups = [TagDigest::of_group("http://o", "a"), TagDigest::of_any_group("http://o")];
+        groups.sort_unstable();
+        assert_eq!(&*settings.extract("o", fields), groups);
     }
 
     #[test]

@@ -2,15 +2,47 @@
 
 use http::{Method, StatusCode};
 use larder::semantics::RequestFacts;
-use larder::semantics::invalidation::{Invalidation, by_response, groups};
+use larder::semantics::invalidation::{Groups, Invalidation, by_response, groups};
+use larder::semantics::policy::{Policy, UnsafeMethods};
 
 use crate::support::fields_of;
 
 const URI: &str = "http://a/dir/x?q";
 
 fn invalidated(method: &str, status: u16, response: &[(&str, &str)]) -> Invalidation {
+    invalidated_by(&Policy::default(), method, status, response)
+}
+
+fn invalidated_by(policy: &Policy, method: &str, status: u16, response: &[(&str, &str)]) -> Invalidation {
     let facts = RequestFacts::read(&Method::from_bytes(method.as_bytes()).unwrap(), &fields_of(&[]));
-    by_response(&facts, URI, StatusCode::from_u16(status).unwrap(), &fields_of(response))
+    by_response(&facts, URI, StatusCode::from_u16(status).unwrap(), &fields_of(response), policy)
+}
+
+/// Against §4.4, and only where the operator says so: what the origin names as groups it wants invalidated all the
+/// same.
+#[test]
+fn where_the_operator_says_so_a_strangers_post_takes_no_page_along() {
+    let policy = Policy { unsafe_methods: UnsafeMethods::Ignore, ..Policy::default() };
+    let response = [("location", "/y"), ("cache-group-invalidation", "\"g\"")];
+    let invalid = invalidated_by(&policy, "POST", 200, &response);
+    assert_eq!((invalid.uris.len(), invalid.ignored), (0, true));
+    assert_eq!(invalid.groups, Groups::Named(vec!["g".into()]));
+    assert!(!invalidated_by(&policy, "POST", 500, &response).ignored);
+    assert!(!invalidated_by(&policy, "GET", 200, &response).ignored);
+    assert!(!invalidated("POST", 200, &response).ignored);
+}
+
+#[test]
+fn an_answer_that_names_more_groups_than_are_allowed_invalidates_all_of_its_origin() {
+    let policy = Policy { max_groups: 2, ..Policy::default() };
+    for (value, expected) in [
+        ("\"a\"", Groups::Named(vec!["a".into()])),
+        ("\"a\", \"b\"", Groups::Named(vec!["a".into(), "b".into()])),
+        ("\"a\", \"b\", \"c\"", Groups::All),
+    ] {
+        let response = [("cache-group-invalidation", value)];
+        assert_eq!(invalidated_by(&policy, "POST", 200, &response).groups, expected, "{value}");
+    }
 }
 
 #[test]
@@ -78,7 +110,8 @@ fn groups_are_lists_of_strings_and_anything_else_is_ignored() {
 #[test]
 fn group_invalidation_is_obeyed_on_responses_to_unsafe_methods() {
     let response = [("cache-group-invalidation", "\"eurovision-results\", \"australia\"")];
-    assert_eq!(invalidated("POST", 200, &response).groups, ["eurovision-results", "australia"]);
-    assert!(invalidated("POST", 500, &response).groups.is_empty());
-    assert!(invalidated("GET", 200, &response).groups.is_empty());
+    let named = Groups::Named(vec!["eurovision-results".into(), "australia".into()]);
+    assert_eq!(invalidated("POST", 200, &response).groups, named);
+    assert_eq!(invalidated("POST", 500, &response).groups, Groups::default());
+    assert_eq!(invalidated("GET", 200, &response).groups, Groups::default());
 }

@@ -226,7 +226,9 @@ impl Cache {
     }
 
     fn take_in(&mut self, request: &Request, facts: &RequestFacts, response: &Response, now: Moment) {
-        let invalid = invalidation::by_response(facts, &request.uri, response.status, &response.headers);
+        let policy = &self.policy;
+        let invalid =
+            invalidation::by_response(facts, &request.uri, response.status, &response.headers, policy);
         for uri in invalid.uris {
             self.entries.remove(&uri);
         }

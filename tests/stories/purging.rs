@@ -618,3 +618,116 @@ fn a_storm_of_purges_takes_what_it_names_and_neither_memory_nor_hits() {
     assert_eq!(gone(&larder, &PAGES), ["/about"]);
     eventually("the ledger has forgotten the storm", || larder.metric("larder_ledger_entries", "") == 0.0);
 }
+
+/// The larder must not grow, nor work without end, for one client that takes its time.
+#[test]
+fn a_slow_upload_and_a_trickling_body_keep_no_purge_from_being_forgotten() {
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |asked, wire| match asked.target.as_str() {
+            "/slow" => {
+                let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 8\r\n\r\n";
+                let _ = wire.send(format!("{head}half"));
+                gate.wait();
+                let _ = wire.send("half");
+                Next::Keep
+            }
+            _ => wire.answer("Cache-Control: max-age=600\r\n", "page"),
+        })
+    };
+    let configuration =
+        "[cache]\nledger_patience = \"100ms\"\nsweep_every = \"50ms\"\nsweep_pause = \"10ms\"\n";
+    let larder = Larder::before_with(&origin.url(), configuration);
+    let mut upload = larder.connect();
+    upload.send(b"POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nhalf").unwrap();
+    let mut download = larder.connect();
+    download.ask_get("/slow");
+    download.wait_for(b"half").unwrap();
+    purge_now(&larder, &["--tag", "something"]);
+    eventually("the purge is forgotten", || larder.metric("larder_ledger_entries", "") == 0.0);
+    assert!(larder.metric("larder_ledger_given_up_total", "") >= 1.0);
+    gate.open();
+    assert_eq!(download.answer("GET").expect("an answer").text(), "halfhalf");
+    upload.send(b"half").unwrap();
+    upload.answer("POST").expect("an answer").expect_status(200);
+    // Nobody knows any more whether it was purged: it is not kept.
+    assert!(!larder.get("/slow").expect_status(200).is_hit());
+    larder.get("/slow").expect_hit();
+}
+
+#[test]
+fn after_a_purge_of_something_else_a_page_still_answers_for_queries_that_do_not_matter() {
+    let origin = Origin::scripted(|_, wire| {
+        wire.answer("Cache-Control: max-age=600\r\nNo-Vary-Search: params=(\"utm\")\r\n", "page")
+    });
+    let larder = Larder::before(&origin.url());
+    let host = larder.client().host();
+    prime(&larder, &["/page?a=1", "/other?a=1"]);
+    larder.get("/page?a=1&utm=mail").expect_hit();
+    let other = format!("http://{host}/other?a=1");
+    let ways: [&[&str]; 5] = [
+        &["--tag", "nothing"],
+        &["--prefix", "/nothing/"],
+        &["--expression", "status == 404 && path ~ \"x$\""],
+        &["--host", "nothing.example"],
+        &[&other],
+    ];
+    for way in ways {
+        // Until everything was judged, and the purge forgotten.
+        purge(&larder, way);
+        eventually("it is forgotten", || larder.metric("larder_ledger_entries", "") == 0.0);
+        larder.get("/page?a=1&utm=paper").expect_hit();
+    }
+    // What is purged of such a query falls, though it was never stored by itself.
+    let alias = format!("http://{host}/page?a=1&utm=paper");
+    purge(&larder, &[&alias]);
+    assert!(!larder.get("/page?a=1&utm=paper").is_hit());
+    larder.get("/page?a=1&utm=third").expect_hit();
+}
+
+#[test]
+fn a_write_makes_one_entry_however_often_it_names_its_page() {
+    let origin = Origin::scripted(|asked, wire| match asked.method.as_str() {
+        "GET" => wire.answer("Cache-Control: max-age=600\r\n", "page"),
+        _ => {
+            let host = asked.field("Host").unwrap_or_default();
+            let names = format!("Location: {}\r\nContent-Location: http://{host}{0}\r\n", asked.target);
+            wire.answer(&names, "written")
+        }
+    });
+    let larder = Larder::before(&origin.url());
+    prime(&larder, &["/page"]);
+    larder.post("/page", b"x").expect_status(200);
+    assert_eq!(larder.metric("larder_ledger_head", ""), 1.0);
+    assert_eq!(gone(&larder, &["/page"]), ["/page"]);
+}
+
+/// An origin that answers anybody's POST with success would lose a page with each.
+#[test]
+fn where_the_route_says_so_a_strangers_post_takes_nothing() {
+    let origin = Origin::scripted(|asked, wire| match asked.method.as_str() {
+        "GET" => wire.answer("Cache-Control: max-age=600\r\nCache-Groups: \"menu\"\r\n", "page"),
+        _ if asked.target == "/blog/group" => {
+            wire.answer("Cache-Group-Invalidation: \"menu\"\r\n", "written")
+        }
+        _ if asked.target == "/shop" => wire.answer("", "written"),
+        _ => wire.answer("Location: /blog/two\r\n", "written"),
+    });
+    let larder = Larder::configured(&format!(
+        "[backend.app]\nendpoints = [\"{}\"]\n[[route]]\nmatch = {{ path = \"/blog/**\" }}\n\
+         cache = {{ unsafe_methods = \"ignore\" }}\n",
+        origin.url()
+    ));
+    let pages = ["/blog/one", "/blog/two", "/shop"];
+    prime(&larder, &pages);
+    let answer = larder.post("/blog/one", b"x").expect_status(200);
+    assert_eq!(answer.cache_parameter("detail").as_deref(), Some("unsafe-method-ignored"), "{answer}");
+    larder.post("/shop", b"x").expect_status(200);
+    assert_eq!(gone(&larder, &pages), ["/shop"]);
+    assert_eq!(larder.metric("larder_invalidations_ignored_total", ""), 1.0);
+    // What the origin names itself it wants to go.
+    prime(&larder, &pages);
+    larder.post("/blog/group", b"x").expect_status(200);
+    assert_eq!(gone(&larder, &pages), pages);
+}

@@ -50,6 +50,15 @@ pub(super) fn required_host(root: &Node) -> Option<Box<str>> {
     })
 }
 
+/// Whether a pattern over the URL means a beginning of the path: it holds for all queries or none.
+pub(super) fn is_of_the_path(pattern: &Pattern) -> bool {
+    match shape(&TextField::Url, pattern) {
+        Shape::Always => true,
+        Shape::Begins(text) => !text.contains('?'),
+        Shape::Exactly(_) | Shape::Other => false,
+    }
+}
+
 fn conjunction(root: &Node) -> &[Node] {
     match root {
         Node::All(nodes) => nodes,

@@ -61,6 +61,7 @@ pub struct Expression {
     lowered: Option<Lowered>,
     required_host: Option<Box<str>>,
     depends_on_age: bool,
+    goes_by_query: bool,
 }
 
 #[derive(Clone)]
@@ -126,6 +127,7 @@ impl Expression {
             lowered: lower::lower(&root),
             required_host: lower::required_host(&root),
             depends_on_age: root.depends_on_age(),
+            goes_by_query: root.goes_by_query(),
             root,
         }))
     }
@@ -153,6 +155,11 @@ impl Expression {
     /// Whether it says something else when it is said again later.
     pub fn depends_on_age(&self) -> bool {
         self.depends_on_age
+    }
+
+    /// Whether it may hold for one query of a page and not for another.
+    pub fn goes_by_query(&self) -> bool {
+        self.goes_by_query
     }
 
     /// Bytes it takes, about; the caches of its regular expressions included.
@@ -190,6 +197,20 @@ impl Node {
             Node::Not(node) => node.depends_on_age(),
             Node::Text { .. } => false,
             Node::Number { field, .. } => *field == NumberField::Age,
+        }
+    }
+
+    fn goes_by_query(&self) -> bool {
+        match self {
+            Node::Any(nodes) | Node::All(nodes) => nodes.iter().any(Node::goes_by_query),
+            Node::Not(node) => node.goes_by_query(),
+            Node::Text { field, pattern, .. } => match field {
+                TextField::Query => true,
+                // A beginning of the path says nothing of what comes behind it.
+                TextField::Url => !lower::is_of_the_path(pattern),
+                TextField::Host | TextField::Path | TextField::Tag | TextField::Response(_) => false,
+            },
+            Node::Number { .. } => false,
         }
     }
 

@@ -17,7 +17,8 @@ const BATCH: usize = 16;
 
 struct Ban {
     sequence: u64,
-    mode: Mode,
+    /// What it says, and what those said that it has taken the place of.
+    slot: Slot,
     /// When the entry was made: `age` in it means the age at that moment, not at some later judgement.
     at: Moment,
     /// `None` once a later entry says the same.
@@ -63,16 +64,16 @@ impl Bans {
             let words = (Box::from(expression.source()), mode == Mode::Hard);
             list.words.insert(words, sequence.get())
         };
-        list.weight += expression.weight();
-        list.bans.push_back(Ban { sequence: sequence.get(), mode, at, expression: Some(expression) });
-        list.live += 1;
-        match replaced.and_then(|older| list.take(older)) {
-            Some(_) => {
-                list.compact();
-                Added::Replaced
-            }
-            None => Added::New,
+        let replaced = replaced.and_then(|older| list.take(older));
+        let mut slot = Slot::of(mode, sequence, at);
+        if let Some((_, older)) = &replaced {
+            slot.merge(older);
         }
+        list.weight += expression.weight();
+        list.bans.push_back(Ban { sequence: sequence.get(), slot, at, expression: Some(expression) });
+        list.live += 1;
+        list.compact();
+        if replaced.is_some() { Added::Replaced } else { Added::New }
     }
 
     /// Removes the entry of this number.
@@ -89,7 +90,9 @@ impl Bans {
 
     /// Whether the entry of this number is kept.
     pub(super) fn holds(&self, sequence: u64) -> bool {
-        self.host_and_slot(sequence).is_some()
+        let list = self.list.read();
+        let index = list.bans.binary_search_by_key(&sequence, |ban| ban.sequence);
+        index.is_ok_and(|index| list.bans[index].expression.is_some())
     }
 
     /// The host that the entry of this number is confined to, and what it says.
@@ -98,7 +101,7 @@ impl Bans {
         let index = list.bans.binary_search_by_key(&sequence, |ban| ban.sequence).ok()?;
         let ban = &list.bans[index];
         let host = ban.expression.as_ref()?.required_host().map(Box::from);
-        Some((host, Slot::of(ban.mode, Sequence::new(sequence), ban.at)))
+        Some((host, ban.slot.clone()))
     }
 
     /// The number of the oldest entry.
@@ -144,7 +147,7 @@ impl Bans {
             let filled = batch.len() == BATCH;
             for (slot, at, expression) in batch {
                 if expression.matches(subject, at) {
-                    finding.see(slot);
+                    finding.see(&slot);
                     if finding.is_settled() {
                         return;
                     }
@@ -175,7 +178,7 @@ impl Bans {
                 if expression.required_host().is_some_and(|required| required != host) {
                     return None;
                 }
-                Some((Slot::of(ban.mode, Sequence::new(ban.sequence), ban.at), ban.at, expression.clone()))
+                Some((ban.slot.clone(), ban.at, expression.clone()))
             })
             .take(BATCH)
             .collect()
@@ -189,7 +192,7 @@ impl List {
         let expression = ban.expression.take()?;
         self.live -= 1;
         self.weight = self.weight.saturating_sub(expression.weight());
-        Some((expression, Slot::of(ban.mode, Sequence::new(sequence), ban.at)))
+        Some((expression, ban.slot.clone()))
     }
 
     /// Drops what has given way: at the front at once, elsewhere when it outweighs the rest.

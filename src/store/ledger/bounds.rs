@@ -62,7 +62,7 @@ impl Ledger {
 
     fn is_live(&self, sequence: u64, place: &Place) -> bool {
         match place {
-            Place::Mark(mark) => self.marks.find(*mark).is_some_and(|slot| slot.latest() == sequence),
+            Place::Mark(mark) => self.marks.latest(*mark) == Some(sequence),
             Place::Prefix(host, path) => self.prefixes.latest(*host, path) == Some(sequence),
             Place::Ban => self.bans.holds(sequence),
         }
@@ -76,17 +76,17 @@ impl Ledger {
         match place {
             Place::Mark(mark) => {
                 if let Some(slot) = self.marks.find(*mark) {
-                    self.coarse.fold(*mark, slot);
+                    self.coarse.fold(*mark, &slot, self.floor.load(Ordering::Acquire));
                 }
             }
             Place::Prefix(host, path) => {
                 if let Some(slot) = self.prefixes.slot(*host, path) {
-                    self.widen(host.mark(), slot);
+                    self.widen(host.mark(), &slot);
                 }
             }
             Place::Ban => {
                 if let Some((host, slot)) = self.bans.host_and_slot(sequence) {
-                    self.widen(host.as_deref().map(Mark::host), slot);
+                    self.widen(host.as_deref().map(Mark::host), &slot);
                 }
             }
         }
@@ -95,9 +95,9 @@ impl Ledger {
     }
 
     /// Makes an entry one for its host; where it has none, one for everything.
-    fn widen(&self, host: Option<Mark>, slot: Slot) {
+    fn widen(&self, host: Option<Mark>, slot: &Slot) {
         match host {
-            Some(host) => self.coarse.fold(host, slot),
+            Some(host) => self.coarse.fold(host, slot, self.floor.load(Ordering::Acquire)),
             None => self.coarse.everything.merge(slot),
         }
     }

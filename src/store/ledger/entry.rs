@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::store::expression::Expression;
-use crate::store::tags::TagDigest;
+use crate::store::tags::{TagDigest, digest_of};
 
 /// The number of an entry: strictly increasing, without gaps; zero stands before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +78,31 @@ pub enum Selector {
     Everything,
 }
 
+/// Sixty-four bits that stand for a host, in the normal form in which subjects give it. Two hosts with one digest
+/// share what is meant for either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HostDigest(u64);
+
+impl HostDigest {
+    /// The digest of a host.
+    pub fn of(host: &str) -> Self {
+        // Zero is free for "no host".
+        HostDigest(digest_of(&[host.as_bytes()]).max(1))
+    }
+
+    pub(super) const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// Where all that a selector names is to be found, where the selector itself does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    pub host: HostDigest,
+    /// The digest of the URL without its query; `None` where several are meant.
+    pub page: Option<u128>,
+}
+
 /// Who asked for an invalidation and in which words: what the list of recent purges shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
@@ -92,6 +117,9 @@ pub struct Cause {
 pub struct Invalidation {
     pub selector: Selector,
     pub mode: Mode,
+    /// Where that is, for keys, pages and cache groups: where there is no room for the entry, it takes more of this
+    /// host's at worst.
+    pub home: Option<Home>,
     /// `None` keeps the entry out of the recent history: for those that traffic itself makes (an unsafe
     /// method's, RFC 9111 §4.4), which would push the operator's purges out of it.
     pub cause: Option<Cause>,
@@ -100,12 +128,18 @@ pub struct Invalidation {
 impl Invalidation {
     /// A hard invalidation that leaves no trace in the history.
     pub fn hard(selector: Selector) -> Self {
-        Invalidation { selector, mode: Mode::Hard, cause: None }
+        Invalidation { selector, mode: Mode::Hard, home: None, cause: None }
     }
 
     /// A soft invalidation that leaves no trace in the history.
     pub fn soft(selector: Selector) -> Self {
-        Invalidation { selector, mode: Mode::Soft, cause: None }
+        Invalidation { selector, mode: Mode::Soft, home: None, cause: None }
+    }
+
+    /// The same, of what is to be found on this host, and there on this page if that is known.
+    pub fn on(mut self, host: &str, page: Option<u128>) -> Self {
+        self.home = Some(Home { host: HostDigest::of(host), page });
+        self
     }
 
     /// The digest under which the URL is stored that this names, if it names one.

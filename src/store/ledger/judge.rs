@@ -28,7 +28,7 @@ impl Ledger {
             Verdict::Hard { by: Sequence::new(finding.hard) }
         } else if since < floor {
             self.beyond_memory.fetch_add(1, Ordering::Relaxed);
-            Verdict::Hard { by: floor }
+            Verdict::Unknown
         } else if finding.soft != 0 {
             Verdict::Soft { by: Sequence::new(finding.soft), at: finding.soft_at, up_to }
         } else {
@@ -42,11 +42,7 @@ impl Ledger {
         let latest = &self.latest.0;
         let since = finding.since;
         let is_new = |kind: &AtomicU64| kind.load(Ordering::Acquire) > since;
-        let mut see = |mark: Mark| {
-            if let Some(slot) = self.marks.find(mark) {
-                finding.see(slot);
-            }
-        };
+        let mut see = |mark: Mark| self.marks.show(mark, finding);
         if is_new(&latest.key) {
             see(Mark::key(subject.key()));
         }
@@ -61,7 +57,7 @@ impl Ledger {
                 see(Mark::tag(*tag));
             }
             if subject.tags().first() == Some(&TagDigest::ANY) {
-                finding.see(latest.any_tag.get());
+                latest.any_tag.show(finding);
             }
         }
         if is_new(&latest.prefix) && !finding.is_settled() {
@@ -76,7 +72,7 @@ impl Ledger {
                 self.coarse.find(mark, finding);
             }
         }
-        finding.see(self.coarse.everything.get());
+        self.coarse.everything.show(finding);
     }
 
     /// Judges a response that is about to be stored, or freshened by a 304, from the birth of its fetch.
@@ -96,8 +92,9 @@ impl Ledger {
             }
             Verdict::Hard { by } => {
                 self.count_fallen(by);
-                Err(Condemned { by })
+                Err(Condemned { by: Some(by) })
             }
+            Verdict::Unknown => Err(Condemned { by: None }),
         }
     }
 
@@ -116,10 +113,11 @@ impl Ledger {
     ) -> Result<Standing, Condemned> {
         let admitted = self.admit(freshened, birth)?;
         if standing.review(self, stored) == Review::Gone {
-            return Err(Condemned { by: self.head() });
+            return Err(Condemned { by: Some(self.head()) });
         }
         match self.judge(stored, birth.born()) {
-            Verdict::Hard { by } => Err(Condemned { by }),
+            Verdict::Hard { by } => Err(Condemned { by: Some(by) }),
+            Verdict::Unknown => Err(Condemned { by: None }),
             Verdict::Soft { at, .. } => Ok(admitted.stale_since(at)),
             Verdict::Untouched { .. } => Ok(admitted),
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
-use super::slot::Slot;
+use super::slot::{Finding, Slot};
 use crate::store::tags::{TagDigest, digest_of};
 
 /// The digest of one exact thing, its kind in the lowest bits.
@@ -63,14 +63,26 @@ impl Marks {
     }
 
     pub(super) fn find(&self, mark: Mark) -> Option<Slot> {
-        self.shard(mark).read().get(&mark).copied()
+        self.shard(mark).read().get(&mark).cloned()
+    }
+
+    /// Shows `finding` what was noted of the mark.
+    pub(super) fn show(&self, mark: Mark, finding: &mut Finding) {
+        if let Some(slot) = self.shard(mark).read().get(&mark) {
+            finding.see(slot);
+        }
+    }
+
+    /// The number of the last entry for a mark.
+    pub(super) fn latest(&self, mark: Mark) -> Option<u64> {
+        self.shard(mark).read().get(&mark).map(Slot::latest)
     }
 
     /// Notes an entry; answers whether the mark is new.
     pub(super) fn note(&self, mark: Mark, entry: Slot) -> bool {
         let mut shard = self.shard(mark).write();
         let before = shard.len();
-        shard.entry(mark).or_default().merge(entry);
+        shard.entry(mark).or_default().merge(&entry);
         shard.len() > before
     }
 

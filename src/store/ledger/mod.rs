@@ -17,6 +17,7 @@
 //! The numbers are the ledger's own with [`append`](Ledger::append), or a stream's with
 //! [`apply`](Ledger::apply) and [`skip_to`](Ledger::skip_to), where a gap is proof of loss.
 
+mod aliases;
 mod bans;
 mod births;
 mod bounds;
@@ -35,17 +36,19 @@ mod sweep;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 pub use births::Birth;
-pub use entry::{Cause, Invalidation, Mode, Selector, Sequence};
+pub use entry::{Cause, Home, HostDigest, Invalidation, Mode, Selector, Sequence};
 pub use history::Record;
 pub use purge::{Keys, Purge, What};
 pub use standing::{Review, Standing};
 pub use subject::{Asked, Subject};
 pub use sweep::Sweep;
 
+use aliases::Aliases;
 use bans::{Added, Bans};
 use births::Births;
 use coarse::Coarse;
@@ -53,7 +56,7 @@ use history::History;
 use marks::{Mark, Marks};
 use order::{Order, Place};
 use prefixes::{PrefixHost, Prefixes};
-use slot::Slot;
+use slot::{SharedSlot, Slot};
 
 use crate::clock::Moment;
 use crate::store::expression::Lowered;
@@ -74,11 +77,27 @@ pub struct LedgerSettings {
     pub expression_memory: usize,
     /// How many recent invalidations are kept for people to look at.
     pub history: usize,
+    /// How many bytes their names may take.
+    pub history_bytes: usize,
+    /// For how long a fetch under way keeps entries from being forgotten. What takes longer is given up: its
+    /// response is taken to be condemned by whatever was forgotten meanwhile.
+    pub patience: Duration,
 }
+
+/// The patience with fetches under way once the ledger is half full: better a slow response that is not kept than
+/// entries that take more than was asked for.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Default for LedgerSettings {
     fn default() -> Self {
-        LedgerSettings { entries: 100_000, expressions: 2_000, expression_memory: 64 << 20, history: 1_000 }
+        LedgerSettings {
+            entries: 100_000,
+            expressions: 2_000,
+            expression_memory: 64 << 20,
+            history: 1_000,
+            history_bytes: 1 << 20,
+            patience: Duration::from_secs(60),
+        }
     }
 }
 
@@ -89,16 +108,19 @@ pub enum Verdict {
     Untouched { up_to: Sequence },
     /// It is stale since `at`, by the entry `by`. Nothing up to `up_to` concerns it in another way.
     Soft { by: Sequence, at: Moment, up_to: Sequence },
-    /// It is gone, by the entry `by`: or by what the ledger has forgotten, where it no longer reaches back
-    /// as far as the response was judged.
+    /// It is gone, by the entry `by`.
     Hard { by: Sequence },
+    /// Nobody knows: the ledger no longer reaches back as far as the response was judged. That is taken for the
+    /// worst.
+    Unknown,
 }
 
 /// A response that must not be stored: an entry came that condemns it while it was on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("purged while it was on its way, by entry {by} of the ledger")]
+#[error("purged while it was on its way")]
 pub struct Condemned {
-    pub by: Sequence,
+    /// The entry; `None` where it was on its way for so long that the ledger does not remember what came meanwhile.
+    pub by: Option<Sequence>,
 }
 
 /// A stream's entry that does not follow the last one.
@@ -134,6 +156,8 @@ pub struct LedgerStatus {
     pub expressions: usize,
     /// Fetches and validations under way.
     pub in_flight: usize,
+    /// Fetches since the start that took so long that they were given up.
+    pub given_up: u64,
     /// Entries that became coarse since the start.
     pub coarsened: u64,
     /// Judgements since the start that had to condemn because the ledger no longer reached back.
@@ -158,7 +182,7 @@ struct Latest {
     prefix: AtomicU64,
     ban: AtomicU64,
     /// The last slot for each mode of a tag entry, for responses with more tags than are kept.
-    any_tag: coarse::AtomicSlot,
+    any_tag: SharedSlot,
 }
 
 /// The ordered list of invalidations. Shared by all workers; appends are one at a time, judgements are
@@ -170,6 +194,7 @@ pub struct Ledger {
     prefixes: Prefixes,
     bans: Bans,
     coarse: Coarse,
+    aliases: Aliases,
     /// Everything up to here may have been dropped.
     floor: AtomicU64,
     births: Births,
@@ -201,11 +226,12 @@ impl Ledger {
             prefixes: Prefixes::new(),
             bans: Bans::default(),
             coarse: Coarse::default(),
+            aliases: Aliases::default(),
             floor: AtomicU64::new(0),
             births: Births::default(),
             order: Mutex::default(),
             entries: AtomicUsize::new(0),
-            history: History::new(settings.history),
+            history: History::new(settings.history, settings.history_bytes),
             coarsened: AtomicU64::new(0),
             beyond_memory: AtomicU64::new(0),
             sweep_wanted: tokio::sync::Notify::new(),
@@ -213,6 +239,11 @@ impl Ledger {
             tags,
             settings,
         })
+    }
+
+    /// The bounds that it was made with.
+    pub fn settings(&self) -> &LedgerSettings {
+        &self.settings
     }
 
     /// Which fields carry the tags that expressions ask about.
@@ -226,9 +257,9 @@ impl Ledger {
         Sequence::new(self.head.0.load(Ordering::Acquire))
     }
 
-    /// Notes that a fetch or validation begins: to be called just before its request is sent to the origin.
-    pub fn birth(self: &Arc<Self>) -> Birth {
-        Birth::new(self.clone())
+    /// Notes that a fetch or validation begins: to be called just before its request is sent to the origin, `now`.
+    pub fn birth(self: &Arc<Self>, now: Moment) -> Birth {
+        Birth::new(self.clone(), now)
     }
 
     /// Makes an entry. When this returns, it is in force. `now` is when it was asked for.
@@ -300,7 +331,7 @@ impl Ledger {
             }
             let cause =
                 Cause { who: "larder".into(), what: "everything: entries of the log were missed".into() };
-            let all = Invalidation { selector: Selector::Everything, mode, cause: Some(cause) };
+            let all = Invalidation { selector: Selector::Everything, mode, home: None, cause: Some(cause) };
             self.enter(&mut order, sequence, all, now);
         }
         Ok(())
@@ -309,8 +340,9 @@ impl Ledger {
     /// Puts an entry into the index, and only then shows its number to the world: whoever reads the head
     /// finds all entries up to it.
     fn enter(&self, order: &mut Order, sequence: Sequence, invalidation: Invalidation, now: Moment) {
-        let Invalidation { selector, mode, cause } = invalidation;
+        let Invalidation { selector, mode, home, cause } = invalidation;
         let entry = Slot::of(mode, sequence, now);
+        self.aliases.note(&selector, home, sequence);
         self.index(order, selector, entry, mode, now);
         if let Some(cause) = cause {
             self.history.add(Record { sequence, at: now, mode, cause, fell: 0 });
@@ -323,12 +355,12 @@ impl Ledger {
         let latest = &self.latest.0;
         let sequence = entry.latest();
         let (place, is_new, kind) = match selector {
-            Selector::Everything => return self.coarse.everything.merge(entry),
+            Selector::Everything => return self.coarse.everything.merge(&entry),
             Selector::Key(digest) => self.note_mark(Mark::key(digest), entry, &latest.key),
             Selector::Page(digest) => self.note_mark(Mark::page(digest), entry, &latest.page),
             Selector::Host(host) => self.note_mark(Mark::host(&host), entry, &latest.host),
             Selector::Tag(tag) => {
-                latest.any_tag.merge(entry);
+                latest.any_tag.merge(&entry);
                 self.note_mark(Mark::tag(tag), entry, &latest.tag)
             }
             Selector::Prefix { host, path } => {
@@ -387,12 +419,15 @@ impl Ledger {
             entries,
             expressions: self.bans.len(),
             in_flight: self.births.count(),
+            given_up: self.births.given_up(),
             coarsened: self.coarsened.load(Ordering::Relaxed),
             beyond_memory: self.beyond_memory.load(Ordering::Relaxed),
             weight: entries * ENTRY_WEIGHT
                 + self.bans.weight()
                 + self.order.lock().weight()
-                + self.coarse.weight(),
+                + self.coarse.weight()
+                + self.history.weight()
+                + self.aliases.weight(),
         }
     }
 }

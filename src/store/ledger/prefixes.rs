@@ -47,17 +47,17 @@ impl Prefixes {
         let mut hosts = self.hosts.write();
         let ordered = hosts.entry(host).or_default();
         let before = ordered.len();
-        ordered.entry(path.clone()).or_default().merge(entry);
+        ordered.entry(path.clone()).or_default().merge(&entry);
         ordered.len() > before
     }
 
     pub(super) fn slot(&self, host: PrefixHost, path: &[u8]) -> Option<Slot> {
-        self.hosts.read().get(&host)?.get(path).copied()
+        self.hosts.read().get(&host)?.get(path).cloned()
     }
 
     /// The number of the last entry for a prefix.
     pub(super) fn latest(&self, host: PrefixHost, path: &[u8]) -> Option<u64> {
-        self.slot(host, path).map(|slot| slot.latest())
+        Some(self.hosts.read().get(&host)?.get(path)?.latest())
     }
 
     /// Removes the slot of a prefix if nothing was noted there after `latest`.
@@ -97,7 +97,7 @@ fn find_beginnings(ordered: &Ordered, target: &[u8], finding: &mut Finding) {
         let Some((path, slot)) = ordered.range::<[u8], _>(below).next_back() else { return };
         let common = rest.iter().zip(path.iter()).take_while(|(ours, theirs)| ours == theirs).count();
         if common == path.len() {
-            finding.see(*slot);
+            finding.see(slot);
             if finding.is_settled() || common == 0 {
                 return;
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::entry::{Invalidation, Mode, Selector};
+use super::entry::{Home, HostDigest, Invalidation, Mode, Selector};
 use crate::store::expression::Expression;
 use crate::store::tags::TagDigest;
 
@@ -49,6 +49,17 @@ pub trait Keys {
 impl Purge {
     /// The entry to be made of it.
     pub fn invalidation(&self, keys: &dyn Keys, who: &str) -> Invalidation {
+        let on = |host: &str, page| Some(Home { host: HostDigest::of(host), page });
+        let home = match &self.what {
+            What::Url { host, target } => {
+                let path = target.split('?').next().unwrap_or(target);
+                on(host, Some(keys.page(host, path)))
+            }
+            What::Page { host, .. } => on(host, None),
+            What::Tag(_) | What::Prefix { .. } | What::Host(_) | What::Expression(_) | What::Everything => {
+                None
+            }
+        };
         let selector = match &self.what {
             What::Url { host, target } => Selector::Key(keys.key(host, target)),
             What::Page { host, path } => Selector::Page(keys.page(host, path)),
@@ -60,7 +71,7 @@ impl Purge {
             What::Expression(expression) => Selector::Expression(expression.clone()),
             What::Everything => Selector::Everything,
         };
-        Invalidation { selector, mode: self.mode, cause: None }.asked_by(who, self.what.to_string())
+        Invalidation { selector, mode: self.mode, home, cause: None }.asked_by(who, self.what.to_string())
     }
 }
 

@@ -48,9 +48,7 @@ impl Standing {
     /// The same, stale since `at` at the latest.
     pub(super) fn stale_since(mut self, at: Moment) -> Self {
         let known = self.stale_since.get_mut();
-        if *known == 0 {
-            *known = nonzero(at);
-        }
+        *known = if *known == 0 { nonzero(at) } else { nonzero(at).min(*known) };
         self
     }
 
@@ -98,7 +96,8 @@ impl Standing {
             if judged == FALLEN {
                 return Review::Gone;
             }
-            match ledger.judge(subject, Sequence::new(judged)) {
+            let verdict = ledger.judge(subject, Sequence::new(judged));
+            match verdict {
                 Verdict::Untouched { up_to } => {
                     self.raise(up_to);
                     return self.known();
@@ -109,11 +108,13 @@ impl Standing {
                     self.raise(up_to);
                     return self.known();
                 }
-                Verdict::Hard { by } => {
+                Verdict::Hard { .. } | Verdict::Unknown => {
                     match self.judged.compare_exchange(judged, FALLEN, Ordering::AcqRel, Ordering::Acquire) {
                         Ok(_) => {
-                            ledger.count_fallen(by);
-                            fell(by);
+                            if let Verdict::Hard { by } = verdict {
+                                ledger.count_fallen(by);
+                                fell(by);
+                            }
                             return Review::Gone;
                         }
                         // Somebody judged it further in the meantime, and a sweep may have forgotten what
