@@ -82,6 +82,7 @@ Things to try:
 
   A miss, then a hit. Look at Cache-Status, Age and the time:
     curl -so /dev/null -D - -w '%{{time_total}} s\\n' {site}/article
+    curl -so /dev/null -D - -w '%{{time_total}} s\\n' {site}/article
   Fifty at once for a page nobody has asked for, and what the origin saw of it:
     seq 50 | xargs -P 50 -I{{}} curl -so /dev/null '{site}/article?crowd=1'
     curl -s {site}/counter
@@ -91,20 +92,24 @@ Things to try:
     curl -si -r 0-99 {site}/large.bin
   Two languages under one URL:
     curl -si -H 'Accept-Language: de' {site}/greeting
-  The origin's page breaks, and is still answered:
-    curl -s {site}/fragile
+  A page that is asked about each time breaks, and what is stored is given in its place:
+    curl -si {site}/fragile
     curl -s -X POST {site}/fragile/break
     curl -si {site}/fragile
     curl -s -X POST {site}/fragile/mend
-  A form that is posted makes the stored page go:
-    curl -si -d 'line=Hello' {site}/guestbook
+  A form that is posted makes the stored page go: a hit, the form, and the page with the new line:
+    curl -so /dev/null {site}/guestbook
+    curl -so /dev/null -D - {site}/guestbook
+    curl -s -d 'line=Hello' {site}/guestbook
     curl -si {site}/guestbook
 "
     );
     if let Some(admin) = &admin {
         text += &format!(
-            "  A purge by tag, and what is stored of the article then:
-    curl -s {admin}/v1/purge -H 'Content-Type: application/json' -d '{{\"tags\": [\"article\"]}}'
+            "  What is stored of the article, a purge by its tag, and what is stored then:
+    curl -so /dev/null {site}/article
+    curl -s '{admin}/v1/inspect?url={site}/article'
+    curl -s {admin}/v1/purge -H 'Content-Type: application/json' -d '{{\"tags\": [\"article\"], \"wait\": \"5s\"}}'
     curl -s '{admin}/v1/inspect?url={site}/article'
 "
         );

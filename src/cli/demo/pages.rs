@@ -257,7 +257,7 @@ async fn fragile(State(site): Here, request: HeaderMap) -> Response<Body> {
     }
     let made = site.clock.date(site.clock.now()).unix_millis();
     let body = json!({ "made_unix_millis": made, "state": "in good order" });
-    site.give(&request, Page::new(JSON, "public, max-age=1, stale-if-error=600", body.to_string())).await
+    site.give(&request, Page::new(JSON, "public, max-age=0, stale-if-error=600", body.to_string())).await
 }
 
 async fn break_it(State(site): Here) -> Response<Body> {
