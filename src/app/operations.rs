@@ -182,7 +182,10 @@ impl Desk {
             });
         }
         whats.extend(
-            request.hosts.iter().map(|host| What::Host((&*normal_host(host.trim().as_bytes())).into())),
+            request
+                .hosts
+                .iter()
+                .map(|host| What::Host((&*normal_host(host.trim().as_bytes(), false)).into())),
         );
         if let Some(expression) = &request.expression {
             let limits = &self.parts.pipeline.purging.limits;

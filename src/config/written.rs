@@ -170,6 +170,6 @@ fn fault_of(text: &str, error: &PatternError, any: &str) -> Fault {
             let host = host.split(['/', ':']).next().unwrap_or_default();
             if host.is_empty() { fault } else { fault.help(format!("write \"{host}\"")) }
         }
-        PatternError::Empty | PatternError::Unreadable(_) => fault,
+        PatternError::Empty | PatternError::NotAscii | PatternError::Unreadable(_) => fault,
     }
 }

@@ -17,9 +17,9 @@ use bytes::Bytes;
 use http::Method;
 use http::header::HOST;
 use ipnet::IpNet;
-use smallvec::SmallVec;
 
 use crate::message::{Peer, Request};
+use crate::semantics::authority::normal_authority;
 use crate::semantics::key::normal_path_and_query;
 
 /// A request in normal form.
@@ -69,8 +69,8 @@ pub fn admit(request: Request) -> Admission {
     }
     let (authority, target) = split_target(&request.target);
     let host = match authority {
-        Some(authority) => normal_host(&authority),
-        None => normal_host(request.headers.get(HOST).map(|host| host.as_bytes()).unwrap_or_default()),
+        Some((authority, https)) => normal_host(&authority, https),
+        None => normal_host(request.headers.get(HOST).map(|host| host.as_bytes()).unwrap_or_default(), false),
     };
     let target = match normal_path_and_query(&target) {
         Cow::Borrowed(_) => target,
@@ -80,8 +80,9 @@ pub fn admit(request: Request) -> Admission {
     Admission::Resource(Box::new(Admitted { request, host, target, query_at }))
 }
 
-/// Splits an absolute-form target into authority and path with query; an origin-form one has no authority.
-fn split_target(target: &Bytes) -> (Option<Bytes>, Bytes) {
+/// Splits an absolute-form target into authority (and whether it is https) and path with query; an origin-form one
+/// has no authority.
+fn split_target(target: &Bytes) -> (Option<(Bytes, bool)>, Bytes) {
     if target.first() == Some(&b'/') {
         return (None, target.clone());
     }
@@ -96,19 +97,13 @@ fn split_target(target: &Bytes) -> (Option<Bytes>, Bytes) {
         // RFC 9112 §3.2.1: an empty path is sent as "/".
         _ => Bytes::from([b"/", &path[..]].concat()),
     };
-    (Some(authority), path)
+    let https = target[..after_scheme - 3].eq_ignore_ascii_case(b"https");
+    (Some((authority, https)), path)
 }
 
-/// Lower case, without the default port (RFC 9110 §4.2.3) and without a final dot.
-pub fn normal_host(host: &[u8]) -> Arc<str> {
-    let mut normal: SmallVec<[u8; 64]> = SmallVec::from_slice(host);
-    normal.make_ascii_lowercase();
-    let bare = normal.strip_suffix(b":80").or(normal.strip_suffix(b":")).unwrap_or(&normal);
-    let bare = bare.strip_suffix(b".").unwrap_or(bare);
-    match str::from_utf8(bare) {
-        Ok(host) => host.into(),
-        Err(_) => String::from_utf8_lossy(bare).into(),
-    }
+/// The form by which a host is known further in; the door has let none in that is not valid.
+pub fn normal_host(host: &[u8], https: bool) -> Arc<str> {
+    String::from_utf8_lossy(&normal_authority(host, https)).into()
 }
 
 /// Which proxies before Larder are believed about the client's address and scheme.
@@ -151,17 +146,9 @@ mod tests {
             ("http://example.com?q=/x", Some("example.com"), "/?q=/x"),
         ] {
             let (got_authority, got_path) = split_target(&Bytes::from_static(target.as_bytes()));
-            assert_eq!(got_authority.as_deref(), authority.map(str::as_bytes), "{target}");
+            let got_authority = got_authority.as_ref().map(|(authority, _)| &authority[..]);
+            assert_eq!(got_authority, authority.map(str::as_bytes), "{target}");
             assert_eq!(got_path, path, "{target}");
         }
-    }
-
-    #[test]
-    fn hosts_that_mean_the_same_have_one_form() {
-        for host in ["example.com", "EXAMPLE.com", "example.com:80", "example.com.", "example.com:"] {
-            assert_eq!(&*normal_host(host.as_bytes()), "example.com", "{host}");
-        }
-        assert_eq!(&*normal_host(b"example.com:8080"), "example.com:8080");
-        assert_eq!(&*normal_host(b"[::1]:80"), "[::1]");
     }
 }

@@ -93,6 +93,12 @@ impl Identity {
             let is_https = told.is_some_and(|line| says_https(line.as_bytes()));
             put(&mut request.headers, &X_FORWARDED_PROTO, if is_https { b"https" } else { b"http" });
         }
+        // The default port of the scheme that was really asked for (RFC 9110 §4.2.3).
+        let is_https =
+            request.headers.get(&X_FORWARDED_PROTO).is_some_and(|scheme| scheme.as_bytes() == b"https");
+        if is_https && let Some(bare) = host.strip_suffix(":443") {
+            *host = bare.into();
+        }
         // As the origin will be told: what is looked up must be what is stored.
         let by_host = self.selecting.iter().any(|name| name == X_FORWARDED_HOST);
         if by_host && !host.is_empty() && !request.headers.contains_key(X_FORWARDED_HOST) {

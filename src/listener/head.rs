@@ -250,21 +250,21 @@ fn check_host(method: &Method, target: &[u8], version: Version, headers: &Fields
     if let Some(host) = host {
         check_authority(host)?;
     }
-    let (authority, default_port) = match target_form(method, target)? {
+    let (authority, https) = match target_form(method, target)? {
         TargetForm::Origin | TargetForm::Asterisk => return Ok(()),
-        TargetForm::Absolute { authority, default_port } => (authority, default_port),
-        TargetForm::Authority(authority) => (authority, &b""[..]),
+        TargetForm::Absolute { authority, https } => (authority, https),
+        TargetForm::Authority(authority) => (authority, false),
     };
     check_authority(authority)?;
     match host {
-        Some(host) if !same_authority(host, authority, default_port) => Err(Refusal::ConflictingHost),
+        Some(host) if !same_authority(host, authority, https) => Err(Refusal::ConflictingHost),
         _ => Ok(()),
     }
 }
 
 enum TargetForm<'a> {
     Origin,
-    Absolute { authority: &'a [u8], default_port: &'static [u8] },
+    Absolute { authority: &'a [u8], https: bool },
     Authority(&'a [u8]),
     Asterisk,
 }
@@ -277,15 +277,15 @@ fn target_form<'a>(method: &Method, target: &'a [u8]) -> Result<TargetForm<'a>, 
         b"*" if *method == Method::OPTIONS => Ok(TargetForm::Asterisk),
         _ => {
             let colon = memchr::memchr(b':', target).ok_or(Refusal::WrongTargetForm)?;
-            let default_port: &[u8] = match &target[..colon] {
-                scheme if scheme.eq_ignore_ascii_case(b"http") => b"80",
-                scheme if scheme.eq_ignore_ascii_case(b"https") => b"443",
+            let https = match &target[..colon] {
+                scheme if scheme.eq_ignore_ascii_case(b"http") => false,
+                scheme if scheme.eq_ignore_ascii_case(b"https") => true,
                 _ => return Err(Refusal::WrongTargetForm),
             };
             let rest = target[colon + 1..].strip_prefix(b"//").ok_or(Refusal::WrongTargetForm)?;
             // A backslash ends the authority for some readers and not for others; check_authority refuses it.
             let end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
-            Ok(TargetForm::Absolute { authority: &rest[..end], default_port })
+            Ok(TargetForm::Absolute { authority: &rest[..end], https })
         }
     }
 }

@@ -3,9 +3,11 @@
 //! What can be compared without a pattern engine is: a literal by equality, `/static/**` by its prefix.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use crate::semantics::authority::{check, host_of, normal_authority};
 use crate::semantics::key::normal_path;
 
 /// Why a pattern cannot be used.
@@ -21,6 +23,8 @@ pub enum PatternError {
     NotAHost,
     #[error("this is a pattern with `*`, not a regular expression")]
     RegularExpression,
+    #[error("clients send a host name in ASCII: write it as they do, `xn--…`")]
+    NotAscii,
     #[error("the pattern cannot be read: {0}")]
     Unreadable(String),
 }
@@ -49,15 +53,27 @@ impl HostPattern {
     /// # Errors
     /// When it is empty, is no host (a URL, a host with a port), or has unbalanced brackets.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        let written = text.to_ascii_lowercase();
-        if written.is_empty() {
+        if text.is_empty() {
             return Err(PatternError::Empty);
         }
-        let port = written.rsplit_once(':').is_some_and(|(_, port)| {
-            !written.ends_with(']') && port.bytes().all(|byte| byte.is_ascii_digit())
-        });
-        let literal_ip6 = written.starts_with('[') && written.ends_with(']') && written.contains(':');
-        if written.contains('/') || (port && !literal_ip6) || written.contains(char::is_whitespace) {
+        if !text.is_ascii() {
+            return Err(PatternError::NotAscii);
+        }
+        let literal_ip6 = text.contains(':') && text.starts_with('[') || text.parse::<Ipv6Addr>().is_ok();
+        let normal = match literal_ip6 || !is_glob(text) {
+            true => normal_authority(text.as_bytes(), false).into_owned(),
+            false => text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase().into_bytes(),
+        };
+        let written = String::from_utf8(normal).unwrap_or_default();
+        let names_port = !literal_ip6 && text.rsplit_once(':').is_some_and(|(_, port)| is_number(port));
+        if text.contains('/')
+            || names_port
+            || host_of(&written) != written
+            || text.contains(char::is_whitespace)
+        {
+            return Err(PatternError::NotAHost);
+        }
+        if !is_glob(&written) && check(written.as_bytes()).is_err() {
             return Err(PatternError::NotAHost);
         }
         let kind = if written == "*" || written == "**" {
@@ -348,6 +364,10 @@ pub fn pattern_for(expression: &str, any: &str) -> Option<String> {
 
 const GLOB_CHARACTERS: [char; 8] = ['*', '?', '[', ']', '{', '}', '\\', '!'];
 
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn is_glob(text: &str) -> bool {
     // `!` means something only within brackets.
     text.contains(&GLOB_CHARACTERS[..7])
@@ -381,6 +401,10 @@ mod tests {
             ("shop-{de,fr}.example.com", "shop-it.example.com", false),
             ("*", "anything.at.all", true),
             ("[::1]", "[::1]", true),
+            ("::1", "[::1]", true),
+            ("[0:0::0001]", "[::1]", true),
+            ("Example.com.", "example.com", true),
+            ("*.example.com.", "www.example.com", true),
             ("10.0.0.1", "10.0.0.1", true),
         ] {
             let read = HostPattern::parse(pattern).unwrap();
@@ -426,6 +450,9 @@ mod tests {
         assert_eq!(HostPattern::parse(""), Err(PatternError::Empty));
         assert_eq!(HostPattern::parse("http://example.com"), Err(PatternError::NotAHost));
         assert_eq!(HostPattern::parse("example.com:8080"), Err(PatternError::NotAHost));
+        assert_eq!(HostPattern::parse("example.com:80"), Err(PatternError::NotAHost));
+        assert_eq!(HostPattern::parse("[::1]:8080"), Err(PatternError::NotAHost));
+        assert_eq!(HostPattern::parse("caf\u{e9}.example"), Err(PatternError::NotAscii));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use http::Method;
 
 use super::readings::{look, readings};
 use super::{HostPattern, PathPattern, QueryRule};
+use crate::semantics::authority::host_of;
 
 /// Which backend: its place in the settings' list of backends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -245,7 +246,7 @@ impl Routes {
         if self.rules.is_empty() {
             return &self.rest;
         }
-        let host = without_port(host);
+        let host = host_of(host);
         let candidates = match self.by_host.is_empty() {
             true => &self.open,
             false => self.by_host.get(host).unwrap_or(&self.open),
@@ -261,18 +262,6 @@ impl Routes {
     pub fn iter(&self) -> impl Iterator<Item = (Option<&Match>, &Route)> {
         self.rules.iter().map(|(when, route)| (Some(when), route)).chain(std::iter::once((None, &self.rest)))
     }
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !in_brackets(name) => name,
-        _ => host,
-    }
-}
-
-/// Whether `name` is cut within an IPv6 address: `[::1` of `[::1]`.
-fn in_brackets(name: &str) -> bool {
-    name.starts_with('[') && !name.ends_with(']')
 }
 
 #[cfg(test)]
@@ -322,14 +311,6 @@ mod tests {
             let method: Method = method.parse().unwrap();
             assert_eq!(routes.select(host, path, &method).number, number, "{method} {host}{path}");
         }
-    }
-
-    #[test]
-    fn a_port_is_told_from_an_address() {
-        assert_eq!(without_port("[::1]"), "[::1]");
-        assert_eq!(without_port("[::1]:80"), "[::1]");
-        assert_eq!(without_port("a.b:80"), "a.b");
-        assert_eq!(without_port("a.b"), "a.b");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::hash::Hasher;
 
+use super::authority::normal_authority;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use smallvec::SmallVec;
 
@@ -123,26 +124,8 @@ impl Target<'_> {
     fn write(&self, mut out: impl FnMut(&[u8])) {
         let https = self.scheme.eq_ignore_ascii_case("https");
         out(if https { b"https://" } else { b"http://" });
-        let authority = normal_authority(self.authority, https);
-        for piece in authority.as_bytes().chunks(64) {
-            let mut lower = [0; 64];
-            let lower = &mut lower[..piece.len()];
-            lower.copy_from_slice(piece);
-            lower.make_ascii_lowercase();
-            out(lower);
-        }
+        out(&normal_authority(self.authority.as_bytes(), https));
         out(&normal_path_and_query(self.path_and_query));
-    }
-}
-
-/// An authority without the scheme's default port (RFC 9110 §4.2.3), in whatever case it came.
-pub fn normal_authority(authority: &str, https: bool) -> &str {
-    let default = if https { ":443" } else { ":80" };
-    let bare = authority.strip_suffix(default).or_else(|| authority.strip_suffix(':'));
-    match bare {
-        // Not inside an IPv6 literal.
-        Some(bare) if !bare.contains(':') || bare.ends_with(']') => bare,
-        _ => authority,
     }
 }
 
@@ -195,7 +178,7 @@ fn is_dot_segment(path: &[u8], at: usize) -> bool {
 
 /// The byte that a percent-encoding at the front of `text` stands for, and whether its digits are in upper
 /// case. `None` where it is no percent-encoding: then the `%` is left as it is.
-fn escape(text: &[u8]) -> Option<(u8, bool)> {
+pub(super) fn escape(text: &[u8]) -> Option<(u8, bool)> {
     let [b'%', high, low, ..] = *text else { return None };
     let digit = |b: u8| char::from(b).to_digit(16).map(|digit| digit as u8);
     let byte = digit(high)? * 16 + digit(low)?;
@@ -203,7 +186,7 @@ fn escape(text: &[u8]) -> Option<(u8, bool)> {
 }
 
 /// RFC 3986 §2.3.
-fn is_unreserved(byte: u8) -> bool {
+pub(super) fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
@@ -286,10 +269,8 @@ impl Uri {
     }
 
     fn of(https: bool, authority: &str, path_and_query: &str) -> Option<Uri> {
-        let authority = normal_authority(authority, https).to_ascii_lowercase();
-        if authority.is_empty() || authority.contains('@') {
-            return None;
-        }
+        super::authority::check(authority.as_bytes()).ok()?;
+        let authority = String::from_utf8(normal_authority(authority.as_bytes(), https).into_owned()).ok()?;
         let path_and_query = normal_path_and_query(path_and_query.as_bytes()).into_owned();
         Some(Uri { https, authority, path_and_query: String::from_utf8(path_and_query).ok()? })
     }

@@ -20,6 +20,7 @@
 //!
 //! [`Moment`]: crate::clock::Moment
 
+pub mod authority;
 pub mod conditional;
 pub mod dates;
 pub mod directives;

@@ -72,11 +72,66 @@ fn hosts_that_are_one_in_the_key_are_one_for_the_origin() {
     };
     let first = ask("eXample.COM.:80").text();
     assert_eq!(first, "/page example.com example.com - - -");
-    for host in ["example.com", "EXAMPLE.com:80", "example.com."] {
+    for host in
+        ["example.com", "EXAMPLE.com:80", "example.com.", "example.com:080", "ex%61mple.com", "example.com:"]
+    {
         assert_eq!(ask(host).expect_hit().text(), first, "{host}");
     }
     ask("example.com:8080");
+    assert_eq!(ask("example.com:08080").expect_hit().text(), "/page example.com:8080 example.com:8080 - - -");
+    assert_eq!(ask("[2001:DB8::00:1]").text(), "/page [2001:db8::1] [2001:db8::1] - - -");
+    ask("[2001:db8:0:0:0:0:0:1]:080").expect_hit();
+    assert_eq!(origin.request_count(), 3);
+    // The root of DNS is nobody's host, and not that of those who name none.
+    for host in [".", "..", "%2e:80"] {
+        let mut client = larder.connect();
+        client.send(format!("GET /page HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).unwrap();
+        client.answer("GET").unwrap().expect_status(400);
+    }
+}
+
+#[test]
+fn a_port_goes_without_saying_where_it_is_the_schemes_own() {
+    let origin = echoing();
+    let lines = "[server.forwarded]\ntrust = [\"127.0.0.1\"]\n";
+    let larder = Larder::before_with(&origin.url(), lines);
+    let ask = |line: &str, host: &str, scheme: &str| {
+        let mut client = larder.connect();
+        let head = format!("GET {line} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Proto: {scheme}\r\n\r\n");
+        client.send(head.as_bytes()).unwrap();
+        client.answer("GET").unwrap().expect_status(200)
+    };
+    ask("/page", "example.com", "https");
+    ask("/page", "example.com:443", "https").expect_hit();
+    ask("https://example.com:0443/page", "example.com", "https").expect_hit();
+    ask("/page", "example.com:443", "http");
     assert_eq!(origin.request_count(), 2);
+}
+
+/// RFC 9110 §4.2.3: the URL that an answer names is the one that is stored, however it is spelled.
+#[test]
+fn what_a_post_has_changed_is_gone_however_its_url_is_spelled() {
+    let origin = Origin::scripted(|asked, wire| match (asked.method.as_str(), asked.field("X-Names")) {
+        ("POST", Some(url)) => wire.answer(&format!("Location: {url}\r\n"), ""),
+        _ => wire.answer("Cache-Control: max-age=600\r\n", "a page"),
+    });
+    let larder = Larder::before(&origin.url());
+    let ask = |method: &str, path: &str, names: &str| {
+        let mut client = larder.connect();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: h.example\r\nX-Names: {names}\r\nContent-Length: 0\r\n\r\n"
+        );
+        client.send(head.as_bytes()).unwrap();
+        client.answer(method).unwrap().expect_status(200)
+    };
+    for url in
+        ["http://h.example./page", "http://H.EXAMPLE:080/%70age", "//h.example.:80/x/../page", "/%/../page"]
+    {
+        ask("GET", "/page", "-");
+        ask("GET", "/page", "-").expect_hit();
+        ask("POST", "/form", url);
+        assert!(!ask("GET", "/page", "-").is_hit(), "{url}");
+    }
 }
 
 #[test]
