@@ -34,6 +34,9 @@ impl Shelved for Item {
     fn still_wanted(self) -> Option<Self> {
         Some(self)
     }
+    fn nothing() -> Self {
+        item(u64::MAX, 0)
+    }
 }
 
 fn item(of: u64, weight: u64) -> Item {

@@ -93,6 +93,9 @@ impl Shelved for Nothing {
     fn still_wanted(self) -> Option<Self> {
         Some(self)
     }
+    fn nothing() -> Self {
+        Nothing([0])
+    }
 }
 
 /// Ten times the ceiling goes through, in sizes from 1 KiB to 10 MiB; then everything is purged.

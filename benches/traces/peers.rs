@@ -49,6 +49,9 @@ impl Shelved for Item {
     fn still_wanted(self) -> Option<Self> {
         Some(self)
     }
+    fn nothing() -> Self {
+        Item(Arc::default())
+    }
 }
 
 impl Policy for Larder {

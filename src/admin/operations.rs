@@ -1,5 +1,6 @@
 //! What the admin interface asks of the rest of Larder, in plain words and numbers.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 
 use serde::{Serialize, Serializer};
@@ -78,6 +79,10 @@ impl ReadyState {
 pub struct Snapshot {
     pub uptime_seconds: u64,
     pub store: StoreStat,
+    /// Memory that grows with traffic, by who holds it; bytes.
+    pub memory: BTreeMap<&'static str, u64>,
+    /// How often there was no memory for somebody.
+    pub memory_refused: u64,
     pub ledger: LedgerStat,
     /// Origin requests under way that others may join.
     pub flights: u64,
@@ -90,6 +95,10 @@ impl Snapshot {
         gauges.stored_responses(self.store.responses);
         gauges.stored_bytes(self.store.bytes);
         gauges.memory_limit_bytes(self.store.memory_limit_bytes);
+        for (holder, bytes) in &self.memory {
+            gauges.memory_bytes(holder, *bytes);
+        }
+        gauges.memory_refused(self.memory_refused);
         gauges.flights(self.flights);
         gauges.ledger(self.ledger.head, self.ledger.entries, self.ledger.swept);
         gauges.ledger_given_up(self.ledger.given_up, self.ledger.unknown);

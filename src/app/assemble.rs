@@ -217,10 +217,12 @@ fn store_settings(settings: &Settings) -> StoreSettings {
     };
     StoreSettings {
         max_object: settings.max_object_bytes,
+        transit: settings.transit_bytes,
         max_variants: cache.max_variants,
         hit_for_miss_ttl: cache.hit_for_miss_ttl,
         hit_for_miss_entries: cache.hit_for_miss_entries,
         equivalent_paths: cache.equivalent_paths,
+        equivalent_memory: cache.equivalent_memory.of(settings.memory_bytes),
         ledger: LedgerSettings {
             entries: cache.ledger_entries,
             expressions: cache.ledger_expressions,

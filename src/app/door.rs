@@ -8,6 +8,7 @@ use crate::clock::Moment;
 use crate::listener::{Completion, Presence, Refusal, Sent, Service};
 use crate::message::{Outcome, Peer, Request, Response};
 use crate::metrics::{ConnectionGauge, Ending, Finished};
+use crate::store::Budget;
 
 /// What the listener knows of the rest of the house.
 pub(super) struct Door {
@@ -49,6 +50,9 @@ impl Service for Door {
     }
 
     fn finished(&self, outcome: &Outcome, sent: Sent) {
+        if sent.completion == Completion::CutForMemory {
+            self.parts.events.reader_cut(outcome, sent.body_bytes, sent.duration);
+        }
         self.parts.events.request_finished(&Finished {
             outcome,
             received: self.parts.pipeline.clock.date(outcome.received),
@@ -57,6 +61,10 @@ impl Service for Door {
             duration: sent.duration,
             ending: ending(sent.completion),
         });
+    }
+
+    fn budget(&self) -> Arc<Budget> {
+        self.parts.pipeline.store.budget().clone()
     }
 
     fn opened(&self, _peer: &Peer) -> ConnectionGauge {
@@ -76,6 +84,9 @@ fn ending(completion: Completion) -> Ending {
     match completion {
         Completion::Whole => Ending::Complete,
         Completion::ClientGone | Completion::ClientTooSlow | Completion::TunnelIdle => Ending::ClientGone,
-        Completion::BodyBroken | Completion::LengthMismatch | Completion::CutByDrain => Ending::Truncated,
+        Completion::BodyBroken
+        | Completion::LengthMismatch
+        | Completion::CutByDrain
+        | Completion::CutForMemory => Ending::Truncated,
     }
 }

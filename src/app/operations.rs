@@ -21,7 +21,7 @@ use crate::semantics::key::Uri;
 use crate::semantics::{Facts, Policy};
 use crate::store::expression::Expression;
 use crate::store::ledger::{Keys, Mode, Purge, Record, Sequence, What};
-use crate::store::{Key, Reviewed, Statistics};
+use crate::store::{Holder, Key, Reviewed, Statistics};
 
 /// The operator's desk.
 pub(super) struct Desk {
@@ -32,6 +32,9 @@ pub(super) struct Desk {
     started: Moment,
     state: AtomicU8,
 }
+
+/// What a flight takes: its entry in the table, the channel, and what it brought.
+const FLIGHT_BYTES: u64 = 1024;
 
 /// A worker that runs nothing for so long is stuck. The usual probe waits a second itself.
 const TURN: Duration = Duration::from_millis(800);
@@ -93,6 +96,7 @@ impl Operations for Desk {
     fn stat(&self) -> Snapshot {
         let store = &self.parts.pipeline.store;
         let (statistics, ledger) = (store.statistics(), store.ledger().status());
+        let flights = self.parts.pipeline.fetch.flights() as u64;
         Snapshot {
             uptime_seconds: self.clock.now().since(self.started).as_secs(),
             store: StoreStat {
@@ -100,6 +104,11 @@ impl Operations for Desk {
                 bytes: statistics.bytes,
                 memory_limit_bytes: store.settings().memory,
             },
+            memory: store
+                .memory_by_holder()
+                .chain([(Holder::Flights.as_str(), flights * FLIGHT_BYTES)])
+                .collect(),
+            memory_refused: store.budget().refused(),
             ledger: LedgerStat {
                 head: ledger.head.get(),
                 entries: ledger.entries as u64,
@@ -107,7 +116,7 @@ impl Operations for Desk {
                 given_up: ledger.given_up,
                 unknown: ledger.beyond_memory,
             },
-            flights: self.parts.pipeline.fetch.flights() as u64,
+            flights,
             backends: self.parts.backends.iter().map(|backend| backend_stat(&backend.snapshot())).collect(),
         }
     }

@@ -61,6 +61,8 @@ pub struct Settings {
     pub memory_bytes: u64,
     /// `cache.max_object` in bytes; at most `memory_bytes`.
     pub max_object_bytes: u64,
+    /// `cache.transit_memory` in bytes; at most three quarters of `memory_bytes`.
+    pub transit_bytes: u64,
     pub limits: Limits,
     /// At least one; routes name them by their place here.
     pub backends: Vec<NamedBackend>,

@@ -118,6 +118,7 @@ impl Resolver<'_, '_> {
             self.tokens(&[], file.admin_tokens_file.as_deref(), file.admin_tokens_env.as_deref());
         let memory_bytes = self.memory(&file.cache, overrides.memory);
         let max_object_bytes = self.max_object(&file.cache, memory_bytes);
+        let transit_bytes = self.transit(&file.cache, memory_bytes);
         let purge = PurgeRights {
             tokens: self.tokens(
                 &["purge"],
@@ -147,6 +148,7 @@ impl Resolver<'_, '_> {
             cache: file.cache,
             memory_bytes,
             max_object_bytes,
+            transit_bytes,
             limits: file.limits,
             backends,
             routes,
@@ -266,6 +268,16 @@ impl Resolver<'_, '_> {
             let fault = Fault::new(format!("a response larger than `memory` ({})", Size(memory_bytes)));
             let place = self.place(&["cache", "max_object"], "--memory");
             self.problems.error_at(place, fault.help("write a share, as in \"12.5%\""));
+        }
+        bytes
+    }
+
+    fn transit(&mut self, cache: &Cache, memory_bytes: u64) -> u64 {
+        let bytes = cache.transit_memory.of(memory_bytes);
+        if bytes > memory_bytes / 4 * 3 + 3 {
+            let fault = Fault::new(format!("more than three quarters of `memory` ({})", Size(memory_bytes)));
+            let place = self.place(&["cache", "transit_memory"], "--memory");
+            self.problems.error_at(place, fault.help("the rest is for what is stored"));
         }
         bytes
     }

@@ -26,12 +26,18 @@ section! {
     /// first; these settings say what holds where it is silent, and how much room there is.
     pub struct Cache {
         /// The ceiling for all that grows with traffic: stored responses with their fields, keys and
-        /// index, and bodies on their way. A size, or a share of the memory that the cgroup, or else the
-        /// host, has. Left out, it is 1GiB, but never more than half of that memory.
+        /// index, bodies on their way, what slow clients still read of what is stored no more, heads and
+        /// contents of requests, and the tables. A size, or a share of the memory that the cgroup, or else
+        /// the host, has. Left out, it is 1GiB, but never more than half of that memory.
         pub memory: Amount = Amount::Bytes(Size::gib(1)) => check::memory,
         /// The largest response that is stored, fields included; a size, or a share of `memory`. A larger
         /// one is streamed to those who ask for it, and not kept.
         pub max_object: Amount = Amount::Share(1250),
+        /// How much of `memory` may be held by what is not stored: bodies on their way, heads and contents
+        /// of requests, what slow clients still read of responses that are stored no more. What is stored
+        /// makes room for it. Beyond it the slowest client is cut off, new bodies are streamed and not
+        /// stored, and requests with large heads get 503. A size, or a share of `memory`; at most 75%.
+        pub transit_memory: Amount = Amount::Share(5000),
         /// How long a response is fresh about which the origin says nothing, in place of the heuristic and
         /// where RFC 9111 §4.2.2 allows one. Left out, the heuristic decides.
         pub default_ttl: Option<Duration> = None,
@@ -94,6 +100,8 @@ section! {
         /// For how many paths it is remembered which queries answer for others (`No-Vary-Search`); 32 queries
         /// each. 0 turns that off.
         pub equivalent_paths: usize = 10_000,
+        /// How much memory these may take; a size, or a share of `memory`. The oldest path goes first.
+        pub equivalent_memory: Amount = Amount::Share(100),
         /// How many responses one URL may have side by side (`Vary`); past that the one goes
         /// that was asked for least.
         pub max_variants: usize = 64 => check::at_least_one,

@@ -228,6 +228,11 @@ impl<L: Clone> Leader<L> {
         }
     }
 
+    /// Closes the flight to further followers; answers how many there are, who have nobody else to take from.
+    pub fn last_call(&self) -> usize {
+        if self.close() { self.landing.receiver_count() } else { 0 }
+    }
+
     /// This fetch has failed: those who follow are told so, unless another leader may still have something
     /// better for them.
     pub fn fail(self, landing: L) {

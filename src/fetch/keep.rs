@@ -27,15 +27,11 @@ impl Fetch {
     pub(super) fn store_whole(
         &self,
         draft: Contents,
-        chunks: Vec<Bytes>,
+        body: StoredBody,
         span: Option<Span>,
         sight: Option<&Sight>,
         birth: &Birth,
     ) {
-        let body = match span {
-            None => StoredBody::whole(chunks),
-            Some(span) => StoredBody::part(chunks, span),
-        };
         // A 206 of unknown length may turn out to be another part than it claims.
         if span.is_some_and(|span| body.len() != span.end - span.start) {
             return;

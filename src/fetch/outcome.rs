@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
+use parking_lot::Mutex;
 
 use super::flight::Deserted;
 use super::sliced::Sliced;
@@ -34,8 +35,8 @@ pub struct Arrival {
     pub span: Option<Span>,
     pub length: Length,
     pub body: Incoming,
-    /// Whether it is (as far as is known) to be stored.
-    pub stored: bool,
+    /// Why it is not to be stored, as far as that is known.
+    pub not_stored: Option<Unshared>,
     /// The ledger's head when the origin request was sent.
     pub born: Sequence,
     /// Where it belongs, its hidden fields and its tags: what the ledger judges it by.
@@ -53,6 +54,8 @@ pub enum Incoming {
     AtHand(Bytes),
     /// It is still arriving.
     OnTape(Arc<Tape>),
+    /// It is still arriving, and kept for those alone who waited for its head: a place at its beginning for each.
+    ForThose(Arc<Mutex<Vec<Reader>>>),
 }
 
 /// The body of a response that is being stored, as one of those who asked for it reads it.
@@ -68,6 +71,7 @@ impl Incoming {
         match self {
             Incoming::AtHand(bytes) => Some(Content::Whole(bytes.clone())),
             Incoming::OnTape(tape) => tape.reader().map(Content::Growing),
+            Incoming::ForThose(places) => places.lock().pop().map(Content::Growing),
         }
     }
 }
@@ -77,7 +81,7 @@ impl Content {
     pub fn all(self) -> Body {
         match self {
             Content::Whole(bytes) => Body::Full(bytes),
-            Content::Growing(reader) => Body::stream(reader),
+            Content::Growing(reader) => Body::kept_stream(reader),
         }
     }
 
@@ -88,7 +92,7 @@ impl Content {
                 let clipped = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
                 Body::Full(bytes.slice(clipped(start)..clipped(end)))
             }
-            Content::Growing(reader) => Body::stream(Sliced::new(reader, start, end)),
+            Content::Growing(reader) => Body::kept_stream(Sliced::new(reader, start, end)),
         }
     }
 }
@@ -200,7 +204,7 @@ impl Landing {
             Landing::Arriving(arrival) => match arrival.body.copy() {
                 Some(body) => Fetched::Arriving { arrival, body, collapsed: true },
                 // It outgrew the store meanwhile, and its beginning is gone.
-                None => Fetched::Released(Unshared::TooLarge),
+                None => Fetched::Released(arrival.not_stored.unwrap_or(Unshared::TooLarge)),
             },
             Landing::Failed(error) => Fetched::Failed { error, collapsed: true },
             Landing::LookAgain => Fetched::LookAgain,

@@ -9,34 +9,52 @@ use http_body_util::BodyExt;
 
 use super::tape::{Deserted, Tape};
 use crate::message::{Body, BodyError};
-use crate::store::Charge;
+use crate::store::budget::HANDLE_BYTES;
+use crate::store::{Budget, Holder};
+
+/// How far a body that is not stored may run ahead where memory is scarce.
+const SCARCE_WINDOW: u64 = 64 * 1024;
+
+/// What a chunk on the tape takes besides its bytes: its handle, its place on the tape, and the allocator's rounding.
+const CHUNK_OVERHEAD: u64 = HANDLE_BYTES + 80;
 
 /// How far a body was brought.
 #[derive(Debug)]
 pub enum Pumped {
     /// It is whole, and all of it is on the tape; the tape is not ended yet.
     Kept { trailers: Option<HeaderMap> },
-    /// It is whole, but outgrew what may be stored: the tape holds its end only, and is ended.
-    TooLarge,
+    /// It is whole, but could not be kept to be stored: the tape holds its end only, and is ended.
+    NotKept(NotKept),
     /// It broke, or nobody wanted it any more; the tape is ended.
     Broken(BodyError),
+}
+
+/// Why a body is not kept to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotKept {
+    /// It is larger than what may be stored.
+    TooLarge,
+    /// There is no memory for more of it.
+    NoMemory,
 }
 
 /// The bounds of one body.
 #[derive(Debug)]
 pub struct Bounds {
+    /// Why it is not kept from the start.
+    pub not_kept: Option<NotKept>,
     /// More bytes than this are not stored.
     pub max_object: u64,
     /// How far ahead of the fastest reader a body that is not stored may run; bytes.
     pub window: u64,
 }
 
-/// Copies `body` onto `tape` until its end. Not cancel safe: dropped, it leaves the tape without an end,
-/// and whoever drops it must fail the tape.
-pub async fn pump(mut body: Body, tape: &Arc<Tape>, charge: &mut Charge, bounds: &Bounds) -> Pumped {
-    let (mut kept, mut total, mut trailers) = (true, 0u64, None);
+/// Copies `body` onto `tape` until its end, each chunk with its charge to `budget`. Not cancel safe: dropped, it
+/// leaves the tape without an end, and whoever drops it must fail the tape.
+pub async fn pump(mut body: Body, tape: &Arc<Tape>, budget: &Arc<Budget>, bounds: &Bounds) -> Pumped {
+    let (mut not_kept, mut total, mut trailers) = (bounds.not_kept, 0u64, None);
     loop {
-        if !kept && tape.room().await == Err(Deserted) {
+        if not_kept.is_some() && tape.room(|| window(budget, bounds)).await == Err(Deserted) {
             return Pumped::Broken(BodyError::Abandoned("nobody reads it any more"));
         }
         let frame = match body.frame().await {
@@ -54,23 +72,36 @@ pub async fn pump(mut body: Body, tape: &Arc<Tape>, charge: &mut Charge, bounds:
                 continue;
             }
         };
-        total += data.len() as u64;
-        if kept && (total > bounds.max_object || charge.grow(data.len() as u64).is_err()) {
-            kept = false;
-            tape.stop_keeping(bounds.window);
+        let weight = data.len() as u64 + CHUNK_OVERHEAD;
+        let mut charge = budget.open(Holder::Arriving);
+        if not_kept.is_none() {
+            not_kept = match total + data.len() as u64 {
+                more if more > bounds.max_object => Some(NotKept::TooLarge),
+                // What has come is charged, and not what was announced.
+                _ => charge.grow_beside(total, weight).is_err().then_some(NotKept::NoMemory),
+            };
+            if not_kept.is_some() {
+                tape.stop_keeping(bounds.window);
+            }
         }
-        tape.push(unpinned(&data));
+        if not_kept.is_some() {
+            charge = budget.open(Holder::Windows);
+            charge.force(weight);
+        }
+        total += data.len() as u64;
+        tape.push(charge.hold(data.to_vec()));
     }
-    if kept {
-        return Pumped::Kept { trailers };
+    match not_kept {
+        None => Pumped::Kept { trailers },
+        Some(why) => {
+            tape.finish(trailers);
+            Pumped::NotKept(why)
+        }
     }
-    tape.finish(trailers);
-    Pumped::TooLarge
 }
 
-/// A copy that is exactly as large as it needs to be: a frame pins the connection's whole read buffer.
-pub fn unpinned(data: &Bytes) -> Bytes {
-    Bytes::copy_from_slice(data)
+fn window(budget: &Budget, bounds: &Bounds) -> u64 {
+    if budget.is_tight() { bounds.window.min(SCARCE_WINDOW) } else { bounds.window }
 }
 
 /// Fails the tape when its writer is dropped before it has ended it.

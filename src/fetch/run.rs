@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, RANGE};
 use http::{Method, StatusCode};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::Fetch;
@@ -13,7 +14,7 @@ use super::errand::{Errand, Purpose};
 use super::flight::{Deserted, Leader};
 use super::keep::{Kind, of_this_exchange, selecting_besides};
 use super::outcome::{Arrival, Fetched, Incoming, Landing, Unshared};
-use super::pump::{self, Bounds, EndsTape, Pumped, pump};
+use super::pump::{self, Bounds, EndsTape, NotKept, Pumped, pump};
 use super::tape::Tape;
 use crate::backend::OriginResponse;
 use crate::clock::{Clock, Moment};
@@ -21,8 +22,9 @@ use crate::message::Length;
 use crate::semantics::fields;
 use crate::semantics::freshness::Exchange;
 use crate::semantics::storability::{self, Storability, StoreRequest, Terms};
+use crate::store::body::COPIED_BYTES;
 use crate::store::ledger::Birth;
-use crate::store::{Charge, Contents, Key};
+use crate::store::{Contents, Key};
 
 type Own = Option<oneshot::Sender<Fetched>>;
 
@@ -149,6 +151,7 @@ impl Fetch {
         times: Times,
     ) -> Result<Fetched, OriginResponse> {
         match self.judge(&errand, response, times, Vec::new()) {
+            Weighed::Storable(parcel) if parcel.not_kept.is_some() => Err(parcel.response),
             Weighed::Storable(parcel) => {
                 let (own, mine) = oneshot::channel();
                 let voyage = Voyage { leader: None, own: Some(own) };
@@ -178,6 +181,7 @@ impl Fetch {
                 return match self.judge(errand, response, times, prefix) {
                     // This is but the rest: nobody asked for it alone.
                     Weighed::Alone(..) => Weighed::AskAgain,
+                    Weighed::Storable(parcel) if parcel.not_kept.is_some() => Weighed::AskAgain,
                     weighed => weighed,
                 };
             }
@@ -227,16 +231,8 @@ impl Fetch {
         }
         let too_large = matches!(response.length, Length::Known(length)
             if length + prefix_bytes > self.store.settings().max_object);
-        if too_large {
-            return Weighed::Alone(response, Unshared::TooLarge);
-        }
-        let mut charge = self.store.arriving.open();
-        if let Length::Known(length) = response.length
-            && charge.reserve(length).is_err()
-        {
-            return Weighed::Alone(response, Unshared::NoMemory);
-        }
-        Weighed::Storable(Box::new(Parcel { status, response, terms, charge, prefix, prefix_bytes }))
+        let not_kept = too_large.then_some(NotKept::TooLarge);
+        Weighed::Storable(Box::new(Parcel { status, response, terms, not_kept, prefix, prefix_bytes }))
     }
 
     /// Shares a storable response while its body arrives, and stores it once it is whole.
@@ -248,8 +244,19 @@ impl Fetch {
         times: Times,
         voyage: Voyage,
     ) {
-        let Parcel { status, response, terms, mut charge, prefix, prefix_bytes } = *parcel;
-        self.store.uncacheable.forget(Key(errand.place.key));
+        let Parcel { status, response, terms, not_kept, prefix, prefix_bytes } = *parcel;
+        let Voyage { leader, own } = voyage;
+        let mut waiting = 0;
+        if let Some(why) = not_kept {
+            self.remember(&errand, why.into(), times.answered);
+            waiting = leader.as_ref().map_or(0, |leader| leader.last_call());
+            if waiting == 0 {
+                // Nobody shares it: it goes to the one who asked as it comes, and is copied nowhere.
+                return Voyage { leader, own }.end_alone(response, why.into(), times);
+            }
+        } else {
+            self.store.uncacheable.forget(Key(errand.place.key));
+        }
         let length = match response.length {
             Length::Known(length) => Length::Known(length + prefix_bytes),
             Length::Unknown => Length::Unknown,
@@ -268,7 +275,9 @@ impl Fetch {
             // Written anew for each client, by what part of the part it gets.
             headers.remove(CONTENT_RANGE);
         }
-        self.note_equivalents(&errand, &headers);
+        if not_kept.is_none() {
+            self.note_equivalents(&errand, &headers);
+        }
         let draft =
             Contents { selecting: selecting.clone(), ..self.contents(&errand, what, headers, &birth) };
         let arrival = |body: Incoming| {
@@ -281,7 +290,7 @@ impl Fetch {
                 span,
                 length,
                 body,
-                stored: true,
+                not_stored: not_kept.map(Unshared::from),
                 born: birth.born(),
                 place: draft.place.clone(),
                 hidden: draft.hidden.clone(),
@@ -290,15 +299,21 @@ impl Fetch {
                 sent: times.sent,
             })
         };
-        let Voyage { leader, own } = voyage;
-        if prefix.is_empty()
+        if not_kept.is_none()
+            && prefix.is_empty()
             && let Some(bytes) = pump::at_hand(&response.body)
             && bytes.len() as u64 <= self.store.settings().max_object
         {
             // Stored before anybody can ask again, and shared as it is: no tape, and nobody to wait for.
-            let arrival = arrival(Incoming::AtHand(bytes.clone()));
-            self.store_whole(draft, vec![pump::unpinned(bytes)], span, errand.sight.as_ref(), &birth);
-            drop(charge);
+            let body = self.store.body(std::slice::from_ref(bytes), span);
+            // What is at hand pins the whole buffer that it was read into; what is stored is as large as it is. A
+            // small one is copied for the client anyway, and costs less to store while nobody shares it.
+            let shared = match body.pieces() {
+                pieces if bytes.len() as u64 > COPIED_BYTES && pieces.len() == 1 => pieces[0].clone(),
+                _ => bytes.clone(),
+            };
+            let arrival = arrival(Incoming::AtHand(shared));
+            self.store_whole(draft, body, span, errand.sight.as_ref(), &birth);
             if let Some(leader) = leader {
                 leader.finish(|| Landing::Arriving(arrival.clone()));
             }
@@ -307,31 +322,51 @@ impl Fetch {
             }
             return;
         }
-        let tape = Tape::kept();
+        let window = self.settings.window;
+        let tape = if not_kept.is_some() { Tape::windowed(window) } else { Tape::kept() };
         let ends = EndsTape(tape.clone());
         prefix.into_iter().for_each(|chunk| tape.push(chunk));
-        let arrival = arrival(Incoming::OnTape(tape.clone()));
-        if let Some(leader) = &leader {
-            leader.publish(Landing::Arriving(arrival.clone()));
-        }
+        let incoming = match not_kept {
+            None => Incoming::OnTape(tape.clone()),
+            Some(_) => {
+                let places = waiting + usize::from(own.is_some());
+                Incoming::ForThose(Arc::new(Mutex::new((0..places).filter_map(|_| tape.reader()).collect())))
+            }
+        };
+        let arrival = arrival(incoming);
         if let Some((home, body)) = own.zip(arrival.body.copy()) {
-            let _ = home.send(Fetched::Arriving { arrival, body, collapsed: false });
+            let _ = home.send(Fetched::Arriving { arrival: arrival.clone(), body, collapsed: false });
         }
-        let bounds = Bounds { max_object: self.store.settings().max_object, window: self.settings.window };
-        let pumped = pump(response.body, &tape, &mut charge, &bounds).await;
-        match pumped {
+        if let Some(leader) = &leader {
+            leader.publish(Landing::Arriving(arrival));
+        }
+        let bounds = Bounds { not_kept, max_object: self.store.settings().max_object, window };
+        match pump(response.body, &tape, self.store.budget(), &bounds).await {
             Pumped::Kept { trailers } => {
                 if let Some(chunks) = tape.chunks() {
-                    self.store_whole(draft, chunks, span, errand.sight.as_ref(), &birth);
+                    let body = self.store.body(&chunks, span);
+                    // Before it is stored: from then on it is in memory once, for those who read it too.
+                    tape.continue_with(body.pieces());
+                    drop(chunks);
+                    self.store_whole(draft, body, span, errand.sight.as_ref(), &birth);
                 }
                 tape.finish(trailers);
             }
-            Pumped::TooLarge => self.remember(&errand, Unshared::TooLarge, self.clock.now()),
+            Pumped::NotKept(why) => self.remember(&errand, why.into(), self.clock.now()),
             Pumped::Broken(_) => {}
         }
-        drop((charge, ends));
+        drop(ends);
         // Stored by now: who comes from here on finds it there, and no flight to join.
         drop(leader);
+    }
+}
+
+impl From<NotKept> for Unshared {
+    fn from(why: NotKept) -> Self {
+        match why {
+            NotKept::TooLarge => Unshared::TooLarge,
+            NotKept::NoMemory => Unshared::NoMemory,
+        }
     }
 }
 
@@ -351,8 +386,8 @@ pub(super) struct Parcel {
     status: StatusCode,
     response: OriginResponse,
     terms: Terms,
-    /// The memory it takes while it arrives.
-    charge: Charge,
+    /// Why it cannot be kept, where that is known already.
+    not_kept: Option<NotKept>,
     prefix: Vec<Bytes>,
     prefix_bytes: u64,
 }

@@ -4,8 +4,9 @@
 //! each reader keeps its own place, so a slow reader holds nobody up. There are two ways to keep it:
 //!
 //! - **kept**: every chunk stays, because the body is to be stored. The writer never waits; how large the
-//!   body may become is the [`Charge`](crate::store::Charge)'s affair.
-//! - **windowed**: the body is not (any more) to be stored. The writer waits while it is a window ahead of
+//!   body may become is the [`Budget`](crate::store::Budget)'s affair. Once it is stored, those who have not read
+//!   all of it read what is stored ([`Tape::continue_with`]): it is in memory once.
+//! - **windowed**: the body is not (any more) to be stored, or never was. The writer waits while it is a window ahead of
 //!   the fastest reader. Chunks that all have read are dropped; a reader that is more than two windows
 //!   behind the fastest, or more than had been kept until then, is cut off ([`BodyError::FellBehind`]), so
 //!   memory stays bounded and nobody waits for the slowest. The fastest itself is never cut off: a single
@@ -51,6 +52,8 @@ struct State {
 struct ReaderState {
     /// The next chunk to read, counted from the start of the body.
     next: usize,
+    /// How much of that chunk has been read.
+    skip: usize,
     /// Bytes read so far.
     read: u64,
     waker: Option<Waker>,
@@ -128,12 +131,33 @@ impl Tape {
         state.trim();
     }
 
-    /// Waits until there is room to write: at once for a kept tape. Cancel safe. `Err` when every reader
-    /// of a windowed tape has gone, so that nobody is left to write for.
-    pub async fn room(&self) -> Result<(), Deserted> {
+    /// From now on the chunks are `pieces`, of the same bytes: what a reader has not read yet it reads of these.
+    pub fn continue_with(&self, pieces: Vec<Bytes>) {
+        let mut state = self.state.lock();
+        let bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        if state.dropped > 0 || bytes != state.written {
+            return;
+        }
+        for reader in state.readers.iter_mut().flatten() {
+            let mut left = reader.read;
+            reader.next = 0;
+            while let Some(piece) = pieces.get(reader.next).filter(|piece| piece.len() as u64 <= left) {
+                left -= piece.len() as u64;
+                reader.next += 1;
+            }
+            reader.skip = left as usize;
+        }
+        state.chunks = pieces.into();
+    }
+
+    /// Waits until there is room to write: at once for a kept tape. Cancel safe. `window` says how far the writer
+    /// may be ahead now, if that is less than the tape's own window. `Err` when every reader of a windowed tape has
+    /// gone, so that nobody is left to write for.
+    pub async fn room(&self, window: impl Fn() -> u64) -> Result<(), Deserted> {
         std::future::poll_fn(|cx| {
             let mut state = self.state.lock();
-            let Some(window) = state.window else { return Poll::Ready(Ok(())) };
+            let Some(own) = state.window else { return Poll::Ready(Ok(())) };
+            let window = own.min(window());
             match state.readers.iter().flatten().map(|reader| reader.read).max() {
                 None => Poll::Ready(Err(Deserted)),
                 Some(fastest) if state.written.saturating_sub(fastest) < window => Poll::Ready(Ok(())),
@@ -152,7 +176,7 @@ impl Tape {
         if state.dropped > 0 {
             return None;
         }
-        let reader = ReaderState { next: 0, read: 0, waker: None };
+        let reader = ReaderState { next: 0, skip: 0, read: 0, waker: None };
         let slot = match state.readers.iter().position(Option::is_none) {
             Some(free) => {
                 state.readers[free] = Some(reader);
@@ -245,7 +269,8 @@ impl http_body::Body for Reader {
             self.done = true;
             return Poll::Ready(Some(Err(BodyError::FellBehind)));
         }
-        if let Some(chunk) = state.chunks.get(reader.next - state.dropped).cloned() {
+        if let Some(chunk) = state.chunks.get(reader.next - state.dropped) {
+            let chunk = chunk.slice(std::mem::take(&mut reader.skip)..);
             reader.next += 1;
             reader.read += chunk.len() as u64;
             if state.window.is_some() {
@@ -309,6 +334,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn readers_go_on_where_they_were_when_the_body_is_stored_in_other_pieces() {
+        let (chunks, pieces) = (["abc", "d", "efgh", "ij"], ["ab", "cdefg", "hij"]);
+        for read_before in 0..=chunks.len() {
+            let tape = Tape::kept();
+            let mut reader = tape.reader().unwrap();
+            chunks.iter().for_each(|chunk| tape.push(Bytes::from_static(chunk.as_bytes())));
+            let mut all = Vec::new();
+            for _ in 0..read_before {
+                all.extend_from_slice(&next(&mut reader).await.unwrap().unwrap());
+            }
+            tape.continue_with(pieces.iter().map(|piece| Bytes::from_static(piece.as_bytes())).collect());
+            tape.finish(None);
+            let late = tape.reader().unwrap();
+            all.extend_from_slice(&reader.collect().await.unwrap().to_bytes());
+            assert_eq!(String::from_utf8(all).unwrap(), "abcdefghij", "{read_before} chunks before");
+            assert_eq!(late.collect().await.unwrap().to_bytes(), "abcdefghij");
+        }
+    }
+
+    #[tokio::test]
     async fn a_broken_body_is_an_error_for_readers_after_what_did_arrive() {
         let tape = Tape::kept();
         let mut reader = tape.reader().unwrap();
@@ -324,16 +369,16 @@ mod tests {
         let mut fast = tape.reader().unwrap();
         let mut slow = tape.reader().unwrap();
         for _ in 0..4 {
-            tape.room().await.unwrap();
+            tape.room(|| u64::MAX).await.unwrap();
             tape.push(Bytes::from_static(b"12345"));
-            let mut room = std::pin::pin!(tape.room());
+            let mut room = std::pin::pin!(tape.room(|| u64::MAX));
             assert!(futures_pending(room.as_mut()), "the writer waits for the fastest reader");
             assert_eq!(next(&mut fast).await.unwrap().unwrap(), "12345");
         }
         assert!(matches!(next(&mut slow).await, Err(BodyError::FellBehind)));
         assert!(tape.state.lock().chunks.len() <= 3);
         drop((fast, slow));
-        assert_eq!(tape.room().await, Err(Deserted));
+        assert_eq!(tape.room(|| u64::MAX).await, Err(Deserted));
     }
 
     #[tokio::test]
@@ -344,12 +389,12 @@ mod tests {
             tape.push(Bytes::from_static(b"0123456789"));
         }
         tape.stop_keeping(10);
-        let mut room = std::pin::pin!(tape.room());
+        let mut room = std::pin::pin!(tape.room(|| u64::MAX));
         assert!(futures_pending(room.as_mut()), "the writer waits for it");
         for _ in 0..20 {
             assert_eq!(next(&mut only).await.unwrap().unwrap(), "0123456789");
         }
-        assert_eq!(tape.room().await, Ok(()));
+        assert_eq!(tape.room(|| u64::MAX).await, Ok(()));
         assert!(tape.state.lock().chunks.is_empty());
     }
 

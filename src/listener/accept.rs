@@ -16,6 +16,7 @@ use super::crew::Crew;
 use super::drain::{DrainSignal, Gate, Order, Place};
 use super::limits::Limits;
 use super::service::Service;
+use super::slowest::{self, SlowReaders};
 use crate::clock::Clock;
 use crate::message::Peer;
 
@@ -43,7 +44,18 @@ pub async fn serve<S: Service>(
 ) -> Drained {
     let gate = Arc::new(Gate::default());
     let seats = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
-    let server = Arc::new(Server { service: service.clone(), limits, clock, gate: gate.clone() });
+    let (budget, slow_readers) = (service.budget(), Arc::<SlowReaders>::default());
+    // Ends when this function does.
+    let mut relief = JoinSet::new();
+    relief.spawn_on(slowest::relieve(budget.clone(), slow_readers.clone()), crew.first());
+    let server = Arc::new(Server {
+        service: service.clone(),
+        limits,
+        clock,
+        gate: gate.clone(),
+        budget,
+        slow_readers,
+    });
     let mut loops = JoinSet::new();
     for socket in bound.sockets {
         let accepting = accept_all(socket, server.clone(), crew.clone(), seats.clone(), drain.clone());

@@ -26,6 +26,8 @@ use crate::message::{Body, BodyError, Length};
 /// Pieces and bytes the queue holds before the socket is left alone.
 const QUEUED_PIECES: usize = 16;
 const QUEUED_BYTES: usize = 128 * 1024;
+/// The same, where memory is scarce.
+const SCARCE_QUEUED_BYTES: usize = 8 * 1024;
 
 /// The connection's end of a request body.
 pub(super) struct Intake {
@@ -119,7 +121,7 @@ impl Intake {
             Framing::Length(length) => Length::Known(length),
             Framing::None | Framing::Chunked => Length::Unknown,
         };
-        intake.take(input, limits)?;
+        intake.take(input, limits, false)?;
         if let Some(body) = intake.whole_at_once() {
             return Ok(Admitted::Whole(body));
         }
@@ -146,8 +148,14 @@ impl Intake {
         }
     }
 
-    /// What the body needs now. Remembers the task to wake when that changes.
-    pub fn need(&mut self, cx: &Context<'_>) -> Need {
+    /// Bytes that wait for their reader.
+    pub fn queued_bytes(&self) -> usize {
+        self.shared.0.lock().queued_bytes
+    }
+
+    /// What the body needs now; less of it waits for its reader where memory is scarce. Remembers the task to wake
+    /// when that changes.
+    pub fn need(&mut self, cx: &Context<'_>, is_scarce: bool) -> Need {
         if self.progress != Progress::Arriving {
             return Need::Nothing;
         }
@@ -155,7 +163,7 @@ impl Intake {
         if state.reader_gone {
             return Need::Nothing;
         }
-        if !state.wanted || !state.has_room() {
+        if !state.wanted || !state.has_room(is_scarce) {
             set_waker(&mut state.intake, cx);
             return Need::Nothing;
         }
@@ -181,10 +189,10 @@ impl Intake {
     }
 
     /// Takes what it can from `input`. After an error the body has failed, and its reader knows.
-    pub fn take(&mut self, input: &mut BytesMut, limits: &Limits) -> Result<(), Refusal> {
+    pub fn take(&mut self, input: &mut BytesMut, limits: &Limits, is_scarce: bool) -> Result<(), Refusal> {
         let shared = self.shared.clone();
         let mut state = shared.0.lock();
-        while self.progress == Progress::Arriving && state.has_room() {
+        while self.progress == Progress::Arriving && state.has_room(is_scarce) {
             match self.decoder.decode(input, limits) {
                 Ok(Piece::Data(data)) => {
                     state.queued_bytes += data.len();
@@ -277,8 +285,9 @@ impl Decoder {
 }
 
 impl State {
-    fn has_room(&self) -> bool {
-        self.queue.len() < QUEUED_PIECES && self.queued_bytes < QUEUED_BYTES
+    fn has_room(&self, is_scarce: bool) -> bool {
+        let most = if is_scarce { SCARCE_QUEUED_BYTES } else { QUEUED_BYTES };
+        self.queue.len() < QUEUED_PIECES && self.queued_bytes < most
     }
 
     fn wake_reader(&mut self) {
@@ -305,7 +314,8 @@ impl http_body::Body for RequestBody {
         let this = self.get_mut();
         let mut state = this.shared.0.lock();
         state.wanted = true;
-        let had_room = state.has_room();
+        // An intake that stopped earlier, for want of memory, is woken when the queue is empty.
+        let had_room = state.has_room(false);
         let frame = state.queue.pop_front();
         if let Some(frame) = frame {
             let len = frame.data_ref().map_or(0, Bytes::len);

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::{Method, Version};
 use tokio::io::AsyncRead;
 use tokio::time::Instant;
@@ -28,11 +29,13 @@ use super::interims::Interims;
 use super::limits::Limits;
 use super::refusal::Refusal;
 use super::service::{Completion, Presence, Sent, Service};
+use super::slowest::{Holds, SlowReader, SlowReaders};
 use super::tunnel::splice;
 use super::wire::{Filled, Payload, Wire, WriteFailure, WriteHalf};
 use super::write::CONTINUE;
 use crate::clock::{Clock, Moment};
 use crate::message::{Body, Length, Outcome, Peer, Request, Response, Tunnel};
+use crate::store::{Budget, Holder, OverBudget, Reservation};
 
 /// What all connections of a listener share.
 pub(super) struct Server<S> {
@@ -40,7 +43,18 @@ pub(super) struct Server<S> {
     pub limits: Limits,
     pub clock: Clock,
     pub gate: Arc<Gate>,
+    /// What connections hold is charged to it.
+    pub budget: Arc<Budget>,
+    pub slow_readers: Arc<SlowReaders>,
 }
+
+/// What each open connection is charged with: its task, its socket's place in the runtime, and buffers of this size.
+const CONNECTION_BYTES: u64 = 12 * 1024;
+/// So much of a connection's buffers, and of a request that waits, is in that.
+pub(super) const INCLUDED_BYTES: u64 = 4 * 1024;
+/// A head that waits for its answer is in memory so many times: as it came, as fields, as the fields for the origin,
+/// and as the request to it.
+const COPIES_OF_HEAD: u64 = 4;
 
 /// Serves one connection to its end. To be spawned as a task of its own: a drain wakes it by its task.
 pub(super) async fn serve<R, W, S>(server: Arc<Server<S>>, place: Place, reader: R, writer: W, peer: Peer)
@@ -55,7 +69,12 @@ where
     })
     .await;
     let presence = server.service.opened(&peer);
+    let mut seat = server.budget.open(Holder::Connections);
+    seat.force(CONNECTION_BYTES);
     let connection = Connection {
+        charge: server.budget.open(Holder::RequestHeads),
+        slow: None,
+        head_bytes: 0,
         wire: Wire::new(reader, writer, server.limits.write_idle),
         server: &server,
         peer: &peer,
@@ -66,7 +85,7 @@ where
         stage: Stage::New,
     };
     connection.run().await;
-    drop(place);
+    drop((place, seat));
 }
 
 pub(super) struct Connection<'s, R, W, S: Service> {
@@ -77,6 +96,12 @@ pub(super) struct Connection<'s, R, W, S: Service> {
     pub(super) interims: Interims,
     /// Responses that were written to memory but not yet to the socket, in order.
     pub(super) unreported: Vec<Report>,
+    /// What is held beyond what each connection is charged with.
+    pub(super) charge: Reservation,
+    /// The client takes its response more slowly than it could be written.
+    pub(super) slow: Option<(SlowReader, u64)>,
+    /// Of the head that is being answered.
+    head_bytes: u64,
     /// When the last response was sent.
     rested_since: Instant,
     stage: Stage,
@@ -148,6 +173,7 @@ enum More {
     Some,
     End,
     TimedOut,
+    NoMemory,
     Broken,
 }
 
@@ -198,6 +224,7 @@ where
         let limits = &self.server.limits;
         let mut scan = HeadScan::default();
         let mut begun = false;
+        self.charge.force_to(0);
         loop {
             match scan.scan(&self.wire.inbound, limits) {
                 Ok(None) => {}
@@ -205,6 +232,7 @@ where
                     self.wire.reading.clear();
                     self.stage = Stage::Used;
                     let bytes = self.wire.inbound.split_to(whole.end()).freeze();
+                    self.head_bytes = bytes.len() as u64;
                     return match parse(&bytes, &whole) {
                         Ok(head) => Arrival::Head(head),
                         Err(refusal) => Arrival::Refused(refusal, method_of(&bytes)),
@@ -229,6 +257,7 @@ where
                 More::End | More::TimedOut if is_blank => return Arrival::Over,
                 More::End => Refusal::HeadTruncated,
                 More::TimedOut => Refusal::HeadTimeout,
+                More::NoMemory => Refusal::NoMemory,
             };
             return Arrival::Refused(refusal, method_of(&self.wire.inbound));
         }
@@ -253,8 +282,34 @@ where
                 self.stage = Stage::LastCall;
                 self.wire.reading.set(Instant::now(), self.server.limits.drain_idle);
             }
+        } else if self.charge_buffers().is_err() {
+            return Poll::Ready(More::NoMemory);
         }
         self.wire.reading.poll(cx).map(|()| More::TimedOut)
+    }
+
+    /// Charges what has come of a head that is not whole yet.
+    fn charge_buffers(&mut self) -> Result<(), OverBudget> {
+        match self.wire.buffered() {
+            0..=INCLUDED_BYTES => Ok(()),
+            buffered => self.charge.set_as(Holder::RequestHeads, buffered),
+        }
+    }
+
+    /// Charges a request that waits for its answer: its head, and what has come of its body. It is not refused for
+    /// the latter, of which less is taken where memory is scarce.
+    fn charge_waiting(&mut self, intake: Option<&Intake>, is_first: bool) -> Result<(), OverBudget> {
+        let head = self.head_bytes * COPIES_OF_HEAD;
+        let holder = if intake.is_some() { Holder::RequestBodies } else { Holder::RequestHeads };
+        if is_first && head > INCLUDED_BYTES {
+            self.charge.set_as(holder, head)?;
+        }
+        let queued = intake.map_or(0, |intake| intake.queued_bytes() as u64);
+        match head + queued + self.wire.buffered() {
+            0..=INCLUDED_BYTES => {}
+            held => self.charge.force_as(holder, held),
+        }
+        Ok(())
     }
 
     /// Makes a request of a head, with its body as far as it is there.
@@ -301,6 +356,7 @@ where
         let knows_interim = request.version == Version::HTTP_11;
         let mut departure = Departure::Watched;
         let mut answer = pin!(server.service.answer(request));
+        let mut is_first = true;
         std::future::poll_fn(|cx| {
             if let Poll::Ready(response) = answer.as_mut().poll(cx) {
                 return Poll::Ready(Answered::Response(response));
@@ -317,6 +373,9 @@ where
             if no_body_to_come && self.poll_departure(cx, &mut departure, knows_interim).is_ready() {
                 server.service.abandoned(self.peer);
                 return Poll::Ready(Answered::Broken);
+            }
+            if self.charge_waiting(intake.as_ref(), std::mem::take(&mut is_first)).is_err() {
+                return Poll::Ready(Answered::Refused(Refusal::NoMemory));
             }
             self.interims.write_waiting(&mut self.wire.outbound, cx);
             match self.poll_flush_held(cx) {
@@ -379,9 +438,10 @@ where
     /// that the body has failed; its reader knows.
     pub(super) fn poll_intake(&mut self, cx: &mut Context<'_>, intake: &mut Intake) -> Result<(), Refusal> {
         let limits = &self.server.limits;
+        let is_scarce = self.server.budget.is_tight();
         loop {
-            intake.take(&mut self.wire.inbound, limits)?;
-            match intake.need(cx) {
+            intake.take(&mut self.wire.inbound, limits, is_scarce)?;
+            match intake.need(cx, is_scarce) {
                 Need::Nothing => {
                     // Only a client that is being waited for can be too slow.
                     self.wire.reading.clear();
@@ -391,7 +451,7 @@ where
                 Need::Input => {}
             }
             let before = self.wire.inbound.len();
-            match self.wire.poll_fill_body(cx) {
+            match self.wire.poll_fill_body(cx, is_scarce) {
                 Poll::Ready(Ok(Filled::Some)) => {
                     self.wire.reading.clear();
                     intake.came(self.wire.inbound.len() - before, limits);
@@ -400,6 +460,7 @@ where
                     return Err(intake.fail(Refusal::BodyTruncated, limits));
                 }
                 Poll::Pending => {
+                    self.wire.rest();
                     if !self.wire.reading.is_set() {
                         let now = Instant::now();
                         self.wire.reading.set(now, intake.patience(now));
@@ -411,6 +472,36 @@ where
                 }
             }
         }
+    }
+
+    /// The client takes nothing at the moment: what it holds is charged, and it is asked for among others if somebody
+    /// has to go.
+    pub(super) fn wait_for_client(
+        &mut self,
+        cx: &Context<'_>,
+        payload: &Payload,
+        is_kept: bool,
+    ) -> Result<(), Completion> {
+        let pieces = if is_kept { 0 } else { payload.own_bytes() };
+        let own = self.wire.buffered() + pieces;
+        if own > INCLUDED_BYTES {
+            self.charge.force_as(Holder::Responses, own);
+        }
+        let holds = match payload {
+            Payload::Stored(_) => Holds::Stored,
+            Payload::Pieces(_) if is_kept => Holds::Kept,
+            _ if own > INCLUDED_BYTES => Holds::Own,
+            _ => return Ok(()),
+        };
+        let taken = self.wire.taken();
+        let (slow, taken_before) =
+            self.slow.get_or_insert_with(|| (self.server.slow_readers.enter(cx.waker()), taken));
+        slow.waits(taken - *taken_before, holds);
+        let gives_back = match payload {
+            Payload::Stored(slice) => slice.is_held_by_readers_alone(),
+            _ => true,
+        };
+        if slow.is_asked_to_end() && gives_back { Err(Completion::CutForMemory) } else { Ok(()) }
     }
 
     /// Writes what was held back, and reports it.
@@ -438,6 +529,7 @@ where
         let held_back = if self.wire.has_outbound() { completion } else { Completion::Whole };
         let now = Instant::now();
         self.rested_since = now;
+        self.slow = None;
         for report in self.unreported.drain(..) {
             let sent = Sent {
                 status: report.status,
@@ -453,6 +545,9 @@ where
 
     /// Answers what was not admitted, and ends the connection.
     async fn refuse(mut self, refusal: Refusal, method: Method) {
+        // Nothing more of it is read as requests.
+        self.wire.inbound = BytesMut::new();
+        self.charge.force_to(0);
         let received: Moment = self.server.clock.now();
         let mut response = self.server.service.refuse(refusal, self.peer, received);
         response.close = true;
@@ -497,6 +592,7 @@ where
         let mut read = 0;
         while read <= limits.discard_bytes {
             self.wire.inbound.clear();
+            self.wire.rest();
             let more = std::future::poll_fn(|cx| match self.wire.poll_fill(cx) {
                 Poll::Ready(Ok(Filled::Some)) => Poll::Ready(More::Some),
                 Poll::Ready(_) => Poll::Ready(More::End),
@@ -505,7 +601,7 @@ where
             });
             match more.await {
                 More::Some => read += self.wire.inbound.len() as u64,
-                More::End | More::TimedOut | More::Broken => return,
+                More::End | More::TimedOut | More::NoMemory | More::Broken => return,
             }
         }
     }
@@ -577,6 +673,8 @@ mod tests {
             limits: Limits::default(),
             clock: Clock::system(),
             gate: Arc::default(),
+            budget: Budget::endless(),
+            slow_readers: Arc::default(),
         });
         let place = server.gate.enter();
         let (client, _) = tokio::io::duplex(1);

@@ -29,6 +29,8 @@ const HELD_BYTES: usize = 64 * 1024;
 /// What of a streamed body is written at once, if it is there.
 const GATHERED_BYTES: usize = 128 * 1024;
 const GATHERED_PIECES: usize = 16;
+/// The same, where memory is scarce.
+const SCARCE_GATHERED_BYTES: usize = 16 * 1024;
 
 /// What the connection does after a response.
 pub(super) enum Delivered {
@@ -225,7 +227,7 @@ where
             return Completion::LengthMismatch;
         }
         let mut payload = payload;
-        let written = self.write(intake, &mut payload).await;
+        let written = self.write_body_of(intake, &mut payload, false).await;
         self.count(length - payload.len());
         written.err().unwrap_or(Completion::Whole)
     }
@@ -270,7 +272,7 @@ where
             let framed = Payload::Pieces(std::mem::take(&mut gathered.pieces));
             let mut payload = framed;
             let whole = payload.len();
-            let written = self.write(intake, &mut payload).await;
+            let written = self.write_body_of(intake, &mut payload, stream.is_kept()).await;
             // Of a batch that was not written whole, the framing behind its data may be counted as data.
             self.count((whole - payload.len()).min(bytes));
             if let Err(completion) = written {
@@ -290,7 +292,8 @@ where
         stream: &mut Stream,
     ) -> Poll<Result<Gathered, Completion>> {
         let mut gathered = Gathered::default();
-        while gathered.bytes < GATHERED_BYTES && gathered.pieces.len() < GATHERED_PIECES {
+        let most = if self.server.budget.is_tight() { SCARCE_GATHERED_BYTES } else { GATHERED_BYTES };
+        while gathered.bytes < most && gathered.pieces.len() < GATHERED_PIECES {
             match Pin::new(&mut *stream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
@@ -326,10 +329,24 @@ where
 
     /// Writes the head that waits and `payload`.
     async fn write(&mut self, intake: &mut Option<Intake>, payload: &mut Payload) -> Result<(), Completion> {
+        self.write_body_of(intake, payload, false).await
+    }
+
+    /// The same; whether what follows `payload` is kept for this client until it takes it.
+    async fn write_body_of(
+        &mut self,
+        intake: &mut Option<Intake>,
+        payload: &mut Payload,
+        is_kept: bool,
+    ) -> Result<(), Completion> {
         std::future::poll_fn(|cx| {
             if let Poll::Ready(flushed) = self.wire.poll_flush(cx, payload) {
+                if let Some((slow, _)) = &self.slow {
+                    slow.goes_on();
+                }
                 return Poll::Ready(flushed.map_err(Completion::from));
             }
+            self.wait_for_client(cx, payload, is_kept)?;
             self.poll_beside(cx, intake)?;
             Poll::Pending
         })

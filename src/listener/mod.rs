@@ -22,6 +22,7 @@ mod interims;
 mod limits;
 mod refusal;
 mod service;
+mod slowest;
 mod tunnel;
 mod wire;
 mod write;

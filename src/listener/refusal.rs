@@ -39,6 +39,8 @@ refusals! {
     HeadTimeout = REQUEST_TIMEOUT, "head-timeout";
     /// No part of the body came for too long.
     BodyTimeout = REQUEST_TIMEOUT, "body-timeout";
+    /// There is no memory for the head, or for one more request with so large a head that waits for its answer.
+    NoMemory = SERVICE_UNAVAILABLE, "no-memory";
     /// The request line is longer than the limit.
     RequestLineTooLong = URI_TOO_LONG, "request-line-too-long";
     /// The head has more bytes than the limit.

@@ -1,6 +1,7 @@
 //! What the listener asks of whoever answers its requests.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -8,6 +9,7 @@ use http::StatusCode;
 use super::refusal::Refusal;
 use crate::clock::Moment;
 use crate::message::{Outcome, Peer, Request, Response};
+use crate::store::Budget;
 
 /// Answers requests. One value serves all connections.
 pub trait Service: Send + Sync + 'static {
@@ -31,6 +33,11 @@ pub trait Service: Send + Sync + 'static {
 
     /// A connection was accepted and has a place. What is returned is dropped when it closes.
     fn opened(&self, peer: &Peer) -> Self::Presence;
+
+    /// The memory that what connections hold is charged to.
+    fn budget(&self) -> Arc<Budget> {
+        Budget::endless()
+    }
 
     /// No connection could be accepted for want of something, such as file descriptors; the listener waits
     /// and tries again.
@@ -73,6 +80,8 @@ pub enum Completion {
     ClientGone,
     /// The client took nothing for too long.
     ClientTooSlow,
+    /// The client was the slowest when memory was scarce, and held some.
+    CutForMemory,
     /// The body's source broke off.
     BodyBroken,
     /// The body was not as long as was announced.
@@ -85,10 +94,11 @@ pub enum Completion {
 
 impl Completion {
     /// All ends, for metrics that are declared once.
-    pub const ALL: [Completion; 7] = [
+    pub const ALL: [Completion; 8] = [
         Completion::Whole,
         Completion::ClientGone,
         Completion::ClientTooSlow,
+        Completion::CutForMemory,
         Completion::BodyBroken,
         Completion::LengthMismatch,
         Completion::CutByDrain,
@@ -101,6 +111,7 @@ impl Completion {
             Completion::Whole => "whole",
             Completion::ClientGone => "client-gone",
             Completion::ClientTooSlow => "client-too-slow",
+            Completion::CutForMemory => "cut-for-memory",
             Completion::BodyBroken => "body-broken",
             Completion::LengthMismatch => "length-mismatch",
             Completion::CutByDrain => "cut-by-drain",

@@ -74,6 +74,10 @@ pub(super) struct Wire<R, W> {
     pub outbound: Vec<u8>,
     /// How much of `outbound` was written.
     written: usize,
+    /// Bytes that the client has taken since it connected.
+    taken: u64,
+    /// The last read for a body gave all that it asked for.
+    flows: bool,
     pub reading: Deadline,
     writing: Deadline,
     write_idle: Duration,
@@ -109,6 +113,8 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Wire<R, W> {
             inbound: BytesMut::new(),
             outbound: Vec::new(),
             written: 0,
+            taken: 0,
+            flows: false,
             reading: Deadline::default(),
             writing: Deadline::default(),
             write_idle,
@@ -124,14 +130,32 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Wire<R, W> {
         Poll::Ready(Ok(if buffer.filled().is_empty() { Filled::End } else { Filled::Some }))
     }
 
-    /// Reads once, for a body.
-    pub fn poll_fill_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Filled>> {
+    /// Reads once, for a body. Only a client that sends fast is given a large buffer, and not where memory is
+    /// scarce: one that sends a byte now and then would hold it for nothing.
+    pub fn poll_fill_body(&mut self, cx: &mut Context<'_>, is_scarce: bool) -> Poll<io::Result<Filled>> {
+        if !self.flows || is_scarce {
+            let before = self.inbound.len();
+            let filled = std::task::ready!(self.poll_fill(cx))?;
+            self.flows = self.inbound.len() - before == HEAD_READ;
+            return Poll::Ready(Ok(filled));
+        }
         if self.inbound.capacity() - self.inbound.len() < HEAD_READ {
             self.inbound.reserve(BODY_READ);
         }
         let read = std::pin::pin!(tokio::io::AsyncReadExt::read_buf(&mut self.reader, &mut self.inbound));
         let count = std::task::ready!(std::future::Future::poll(read, cx))?;
+        self.flows = count >= HEAD_READ;
         Poll::Ready(Ok(if count == 0 { Filled::End } else { Filled::Some }))
+    }
+
+    /// Bytes that both buffers have allocated.
+    pub fn buffered(&self) -> u64 {
+        (self.inbound.capacity() + self.outbound.capacity()) as u64
+    }
+
+    /// Bytes that the client has taken since it connected.
+    pub fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Whether something waits to be written.
@@ -196,6 +220,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Wire<R, W> {
     }
 
     fn advance(&mut self, count: usize, payload: &mut Payload) {
+        self.taken += count as u64;
         let from_outbound = count.min(self.outbound.len() - self.written);
         self.written += from_outbound;
         if self.written == self.outbound.len() {
@@ -207,6 +232,7 @@ impl<R: AsyncRead + Unpin, W: WriteHalf> Wire<R, W> {
 
     /// Gives memory back while the connection rests.
     pub fn rest(&mut self) {
+        self.flows = false;
         if self.inbound.is_empty() && self.inbound.capacity() > KEPT_AT_REST {
             self.inbound = BytesMut::new();
         }
@@ -253,6 +279,14 @@ impl Payload {
             Payload::None => 0,
             Payload::Stored(slice) => slice.len(),
             Payload::Pieces(pieces) => pieces.iter().map(|piece| piece.len() as u64).sum(),
+        }
+    }
+
+    /// Bytes left to write that are held for this client.
+    pub fn own_bytes(&self) -> u64 {
+        match self {
+            Payload::Pieces(_) => self.len(),
+            Payload::None | Payload::Stored(_) => 0,
         }
     }
 

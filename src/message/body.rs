@@ -29,7 +29,15 @@ impl Body {
     where
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
-        Body::Stream(Streamed(SyncWrapper::new(UnsyncBoxBody::new(body))))
+        Body::Stream(Streamed { body: SyncWrapper::new(UnsyncBoxBody::new(body)), is_kept: false })
+    }
+
+    /// The same, where what the reader has not taken yet is kept in memory for it.
+    pub fn kept_stream<B>(body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
+    {
+        Body::Stream(Streamed { body: SyncWrapper::new(UnsyncBoxBody::new(body)), is_kept: true })
     }
 
     /// Bytes `start..end` of what `holder` has.
@@ -40,7 +48,17 @@ impl Body {
 
 /// A body that is still on its way. It can be read through `&mut` only, so what holds it may be shared
 /// between threads whatever it consists of.
-pub struct Streamed(SyncWrapper<UnsyncBoxBody<Bytes, BodyError>>);
+pub struct Streamed {
+    body: SyncWrapper<UnsyncBoxBody<Bytes, BodyError>>,
+    is_kept: bool,
+}
+
+impl Streamed {
+    /// Whether what its reader has not taken yet is kept in memory for it.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+}
 
 impl http_body::Body for Streamed {
     type Data = Bytes;
@@ -50,7 +68,7 @@ impl http_body::Body for Streamed {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(self.get_mut().0.get_mut()).poll_frame(cx)
+        Pin::new(self.get_mut().body.get_mut()).poll_frame(cx)
     }
 }
 
@@ -136,6 +154,11 @@ pub struct StoredSlice {
 pub trait Chunks: Send + Sync {
     /// The pieces, in order.
     fn chunks(&self) -> &[Bytes];
+
+    /// Whether nobody but those who read it has use for it any more: it is stored no longer.
+    fn is_held_by_readers_alone(&self) -> bool {
+        true
+    }
 }
 
 impl Chunks for Vec<Bytes> {
@@ -162,6 +185,12 @@ impl StoredSlice {
     /// How many bytes are left to read.
     pub fn len(&self) -> u64 {
         self.left
+    }
+
+    /// Whether the memory comes back when this is dropped, and other readers' slices of the same: the body is not
+    /// stored any more.
+    pub fn is_held_by_readers_alone(&self) -> bool {
+        self.holder.is_held_by_readers_alone()
     }
 
     /// Whether all has been read.

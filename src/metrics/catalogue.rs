@@ -118,6 +118,7 @@ pub struct Metrics {
     refused: ReasonCounters,
     not_stored: ReasonCounters,
     collapsed: IntCounter,
+    readers_cut: IntCounter,
     evictions: [IntCounter; EvictionCause::ALL.len()],
     purges: [[IntCounter; PurgeMode::ALL.len()]; PurgeKind::ALL.len()],
     invalidations_ignored: IntCounter,
@@ -184,6 +185,10 @@ impl Metrics {
             collapsed: declare.counter(
                 "larder_collapsed_requests_total",
                 "Requests that joined an origin request which another one had begun.",
+            ),
+            readers_cut: declare.counter(
+                "larder_slow_readers_cut_total",
+                "Clients cut off because memory was scarce and they read most slowly of those that held some.",
             ),
             evictions: EvictionCause::ALL.map(|cause| evictions.with_label_values(&[cause.as_str()])),
             purges: PurgeKind::ALL.map(|kind| {
@@ -276,6 +281,11 @@ impl Metrics {
     /// A request joined a flight that another one leads.
     pub fn collapsed(&self) {
         self.collapsed.inc();
+    }
+
+    /// A client that read slowly was cut off for want of memory.
+    pub fn reader_cut(&self) {
+        self.readers_cut.inc();
     }
 
     /// So many stored responses left the store.

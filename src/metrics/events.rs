@@ -2,8 +2,9 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::message::Peer;
+use crate::message::{Outcome, Peer};
 
 use super::{AccessLog, BackendMetrics, Finished, Metrics, PurgeKind, PurgeMode, operations};
 
@@ -104,6 +105,18 @@ impl Events {
     pub fn invalidation_ignored(&self, host: &str) {
         self.metrics.invalidation_ignored();
         tracing::debug!(host, "an unsafe request invalidated nothing, as its route says");
+    }
+
+    /// A client that read slowly was cut off: memory was scarce, and it held some.
+    pub fn reader_cut(&self, outcome: &Outcome, bytes: u64, duration: Duration) {
+        self.metrics.reader_cut();
+        let Outcome { request_id, host, target, peer, .. } = outcome;
+        let target = String::from_utf8_lossy(target);
+        tracing::warn!(
+            %peer, request = %request_id, %host, %target, bytes, ?duration,
+            reason = "cut-for-memory",
+            "memory is scarce: the client that read most slowly was cut off"
+        );
     }
 
     /// An invalidation was accepted into the ledger.

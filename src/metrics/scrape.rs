@@ -12,6 +12,8 @@ pub struct Gauges {
     stored_responses: IntGauge,
     stored_bytes: IntGauge,
     memory_limit: IntGauge,
+    memory: IntGaugeVec,
+    memory_refused: IntCounter,
     flights: IntGauge,
     ledger_head: IntGauge,
     ledger_entries: IntGauge,
@@ -40,6 +42,15 @@ impl Gauges {
                 "Memory charged for stored responses: bodies, fields, keys and overhead.",
             ),
             memory_limit: declare.gauge("larder_memory_limit_bytes", "The ceiling cache.memory."),
+            memory: declare.gauges(
+                "larder_memory_bytes",
+                "Memory that grows with traffic, by who holds it; all together stay under the ceiling.",
+                &["holder"],
+            ),
+            memory_refused: declare.counter(
+                "larder_memory_refusals_total",
+                "How often there was no memory for a body on its way, or for a request's head or content.",
+            ),
             flights: declare.gauge("larder_flights", "Origin requests under way that others may join."),
             ledger_head: declare.gauge("larder_ledger_head", "Sequence number of the newest invalidation."),
             ledger_entries: declare
@@ -85,6 +96,16 @@ impl Gauges {
     /// The store's ceiling, in bytes.
     pub fn memory_limit_bytes(&self, bytes: u64) {
         set(&self.memory_limit, bytes);
+    }
+
+    /// Memory held by one holder, in bytes.
+    pub fn memory_bytes(&self, holder: &str, bytes: u64) {
+        set(&self.memory.with_label_values(&[holder]), bytes);
+    }
+
+    /// How often there was no memory for somebody.
+    pub fn memory_refused(&self, total: u64) {
+        raise(&self.memory_refused, total);
     }
 
     /// Origin requests under way that others may join.

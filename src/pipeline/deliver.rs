@@ -142,12 +142,16 @@ impl Pipeline {
         collapsed: bool,
     ) -> Response {
         self.note_collapsed(collapsed);
+        if let Some(reason) = arrival.not_stored.filter(|_| !collapsed) {
+            self.events.metrics().not_stored(reason.as_str());
+        }
         // Who joins late gets what is older by then.
         let now = arrival.answered.max(journey.now());
         let status = CacheStatus {
             forward_status: Some(arrival.status.as_u16()),
             ttl_secs: Some(arrival.facts.ttl_secs(now)),
-            stored: arrival.stored,
+            stored: arrival.not_stored.is_none(),
+            detail: arrival.not_stored.map(|reason| reason.as_str().into()),
             collapsed: collapsed.then_some(true),
             ..CacheStatus::forward(forward)
         };

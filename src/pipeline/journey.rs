@@ -18,14 +18,16 @@ use crate::fetch::Fetched;
 use crate::front::Admitted;
 use crate::front::outbound::Identity;
 use crate::front::page::{page, plain};
-use crate::message::{BodyError, CacheResult, Fields, Length, Outcome, Request, RequestId, Response, Value};
+use crate::message::{
+    Body, BodyError, CacheResult, Fields, Length, Outcome, Request, RequestId, Response, Value,
+};
 use crate::semantics::RequestFacts;
 use crate::semantics::facts::Facts;
 use crate::semantics::reuse::{self, Reuse, Unusable};
 use crate::semantics::status::CacheStatus;
 use crate::semantics::variant::{NormalFields, Selecting};
 use crate::store::ledger::Sequence;
-use crate::store::{Key, Place, Sight, StoredResponse};
+use crate::store::{Holder, Key, Place, Sight, StoredResponse};
 
 /// So many times the same pseudonym in `Via` is a loop, and not a chain of tiers.
 const VIA_MAX: usize = 8;
@@ -44,6 +46,8 @@ pub enum Shared {
 pub enum QueryUnread {
     /// It is larger than what is read ahead, or does not say how large it is.
     TooLarge,
+    /// There is no memory for it.
+    NoMemory,
     /// It did not arrive whole.
     Broken(BodyError),
 }
@@ -116,7 +120,7 @@ impl Pipeline {
             _ => return Err(QueryUnread::TooLarge),
         }
         let body = std::mem::take(&mut request.body);
-        journey.content = body.collect().await.map_err(QueryUnread::Broken)?.to_bytes();
+        journey.content = self.read_content(body).await?;
         let metadata = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE].map(|name| {
             journey.headers().get(name).map(|value| value.as_bytes()).unwrap_or_default().to_vec()
         });
@@ -125,6 +129,41 @@ impl Pipeline {
         journey.url = Some(journey.key.0);
         journey.key = Key(self.keys.query_key(&admitted.host, &journey.target, &metadata, &journey.content));
         Ok(())
+    }
+
+    /// A request's content, in one piece that carries its charge: what comes in crumbs is not kept in crumbs.
+    async fn read_content(&self, mut body: Body) -> Result<Bytes, QueryUnread> {
+        if let Body::Full(bytes) = body {
+            return Ok(bytes);
+        }
+        let mut charge = self.store.budget().open(Holder::RequestBodies);
+        let mut content = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(QueryUnread::Broken)?.into_data() else { continue };
+            if content.capacity() - content.len() < data.len() {
+                // As `Vec` grows.
+                let capacity = (content.len() + data.len()).max(2 * content.capacity());
+                charge.set(capacity as u64).map_err(|_| QueryUnread::NoMemory)?;
+                content.reserve_exact(capacity - content.len());
+            }
+            content.extend_from_slice(&data);
+        }
+        Ok(charge.hold(content))
+    }
+
+    /// A request for which there is no memory.
+    pub(super) fn refuse_for_memory(&self, journey: &Journey) -> Response {
+        self.events.metrics().refused("no-memory");
+        let outcome = journey.outcome(CacheResult::Refused, "no-memory");
+        let mut response = page(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "There is no memory for this request now. It may work again in a moment.",
+            outcome,
+        );
+        let status = CacheStatus { detail: Some("no-memory".into()), ..CacheStatus::default() };
+        self.add_cache_status(&mut response.fields, &status);
+        response.close = true;
+        response
     }
 
     /// `OPTIONS *` and its like: about this server, and there is little to say.

@@ -169,6 +169,7 @@ impl Pipeline {
             {
                 Ok(()) => self.answer_from_cache(journey).await,
                 Err(QueryUnread::TooLarge) => self.pass(journey, Forward::Bypass, "query-too-large").await,
+                Err(QueryUnread::NoMemory) => self.refuse_for_memory(&journey),
                 Err(QueryUnread::Broken(error)) => {
                     self.deliver_failure(&journey, &OriginError::RequestBody(error), Forward::Method, false)
                 }

@@ -60,6 +60,12 @@ impl NoVarySearch {
         (read != NoVarySearch::default()).then_some(read)
     }
 
+    /// Bytes it takes in memory beyond the struct itself.
+    pub fn weight(&self) -> u64 {
+        let (Ignored::These(names) | Ignored::AllBut(names)) = &self.ignored;
+        names.iter().map(|name| (size_of::<String>() + name.capacity()) as u64).sum()
+    }
+
     /// The query (without `?`) in the form that is the same for all queries that this response answers.
     pub fn normal_query(&self, query: &str) -> String {
         let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = query

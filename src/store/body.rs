@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::budget::{Budget, HANDLE_BYTES, chunk_weight};
 use crate::message::Chunks;
 use crate::semantics::partial::Span;
 
@@ -11,8 +12,9 @@ use crate::semantics::partial::Span;
 pub const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Bodies up to this size are copied to be kept, if somebody else holds them too: to the one who asked for it
-/// they are on their way.
-const COPIED_BYTES: u64 = 4096;
+/// they are on their way. They carry no charge of their own: a client is sent a copy of them, and holds nothing
+/// of what is stored.
+pub const COPIED_BYTES: u64 = 4096;
 
 /// What is kept of a response's body. As large as one `Bytes`: most bodies are small and whole.
 #[derive(Clone, Debug)]
@@ -47,7 +49,21 @@ impl StoredBody {
 
     fn of(chunks: Vec<Bytes>, part: Option<Span>) -> Self {
         let len = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-        let mut chunks = gather(chunks, len);
+        Self::shaped(gather(chunks, len), len, part)
+    }
+
+    /// A body whose chunks are charged to `budget` for as long as anybody holds them.
+    pub(super) fn charged(chunks: &[Bytes], part: Option<Span>, budget: &Arc<Budget>) -> Self {
+        let len = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        if len <= COPIED_BYTES {
+            return Self::shaped(gather(chunks.to_vec(), len), len, part);
+        }
+        let mut pieces = Vec::with_capacity(len as usize / CHUNK_BYTES + 1);
+        cut(chunks, len, |piece| pieces.push(budget.stored(piece)));
+        Self::shaped(pieces, len, part)
+    }
+
+    fn shaped(mut chunks: Vec<Bytes>, len: u64, part: Option<Span>) -> Self {
         if part.is_none() && chunks.len() <= 1 {
             return StoredBody(Shape::One(chunks.pop().unwrap_or_default()));
         }
@@ -111,13 +127,28 @@ impl StoredBody {
         }
     }
 
+    /// What its chunks are charged with wherever they are held.
+    pub(super) fn charged_bytes(&self) -> u64 {
+        match self.len() {
+            0..=COPIED_BYTES => 0,
+            _ => self.chunks().iter().map(|chunk| chunk_weight(chunk.len())).sum(),
+        }
+    }
+
+    /// Whether it has the very bytes that `other` has.
+    pub(super) fn is_shared_with(&self, other: &StoredBody) -> bool {
+        let first = |body: &StoredBody| body.chunks().first().map(|chunk| chunk.as_ptr());
+        self.len() == other.len() && first(self).is_some_and(|bytes| Some(bytes) == first(other))
+    }
+
     /// Bytes this body takes in memory beyond the struct itself, the allocator's rounding included.
     pub fn weight(&self) -> u64 {
         /// A chunk's handle, and its reference count once it was handed out.
-        const PER_CHUNK: u64 = 32 + 32;
+        const PER_CHUNK: u64 = 32 + HANDLE_BYTES;
         const PIECED: u64 = 112;
         match &self.0 {
             Shape::One(bytes) if bytes.is_empty() => 0,
+            Shape::One(bytes) if bytes.len() as u64 > COPIED_BYTES => chunk_weight(bytes.len()),
             Shape::One(bytes) => rounded(bytes.len() as u64) + 32,
             Shape::Other(pieced) => {
                 let bytes: u64 = pieced.chunks.iter().map(|chunk| rounded(chunk.len() as u64)).sum();
@@ -163,6 +194,12 @@ fn gather(chunks: Vec<Bytes>, len: u64) -> Vec<Bytes> {
         return vec![Bytes::from(all)];
     }
     let mut large = Vec::with_capacity(len as usize / CHUNK_BYTES + 1);
+    cut(&chunks, len, |piece| large.push(Bytes::from(piece)));
+    large
+}
+
+/// Cuts what is in `chunks` into pieces of [`CHUNK_BYTES`], and a smaller last one.
+fn cut(chunks: &[Bytes], len: u64, mut take: impl FnMut(Vec<u8>)) {
     let mut left = len as usize;
     let mut gathered = Vec::new();
     for chunk in chunks {
@@ -171,19 +208,18 @@ fn gather(chunks: Vec<Bytes>, len: u64) -> Vec<Bytes> {
             if gathered.capacity() == 0 {
                 gathered.reserve_exact(left.min(CHUNK_BYTES));
             }
-            let take = rest.len().min(CHUNK_BYTES - gathered.len());
-            gathered.extend_from_slice(&rest[..take]);
-            rest = &rest[take..];
-            left -= take;
+            let part = rest.len().min(CHUNK_BYTES - gathered.len());
+            gathered.extend_from_slice(&rest[..part]);
+            rest = &rest[part..];
+            left -= part;
             if gathered.len() == CHUNK_BYTES {
-                large.push(Bytes::from(std::mem::take(&mut gathered)));
+                take(std::mem::take(&mut gathered));
             }
         }
     }
     if !gathered.is_empty() {
-        large.push(Bytes::from(gathered));
+        take(gathered);
     }
-    large
 }
 
 #[cfg(test)]

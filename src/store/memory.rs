@@ -7,6 +7,9 @@
 //! asked for there, three times at most. On real traces this keeps more hits than one moka cache of either
 //! policy, and as many as S3-FIFO (see `docs/hit-ratio.md`).
 //!
+//! What others hold of the memory is ceded to them ([`Memory::cede`]): moka's capacity is fixed, so each shelf carries
+//! a *ballast*, an entry that is nothing and weighs what the shelf must not hold.
+//!
 //! moka evicts with a lag, and only when something happens: [`Memory::settle`] runs what it left pending.
 //! What each of its calls costs is mostly lines of memory that no core has at hand, so a miss makes two: one
 //! search of the main shelf and one insertion ([`Sight`]).
@@ -27,6 +30,10 @@ use super::ghosts::Ghosts;
 const PROBATION_PERCENT: u64 = 10;
 /// How many locks keep the updates of one key in order.
 const STRIPES: usize = 1024;
+/// A shelf cedes no more than this share of itself, in percent.
+const CEDED_PERCENT_MAX: u64 = 90;
+/// The key of a shelf's ballast. No digest of a URL: the keys of responses are keyed digests, which nobody can aim.
+const BALLAST: Key = Key(u128::MAX);
 /// How often settling may find that something more fell, or that moka passed something over.
 const SETTLING_ROUNDS: usize = 8;
 /// After so many it has freed what it dropped in the first: until then others might still read it, and a thread
@@ -42,6 +49,10 @@ const EXPECTED_KEYS_MAX: u64 = 1 << 18;
 pub trait Shelved: Clone + Send + Sync + 'static {
     /// What it takes of the memory, in bytes. Always the same for one value.
     fn weight(&self) -> u64;
+    /// What of that is chunks of bodies that others may hold on to when this is gone.
+    fn body_bytes(&self) -> u64 {
+        0
+    }
     /// How many responses it is.
     fn count(&self) -> u64;
     /// How often it was asked for since it came to its shelf, as far as that was counted.
@@ -50,6 +61,10 @@ pub trait Shelved: Clone + Send + Sync + 'static {
     fn set_asks(&self, asks: u32);
     /// What of it is still wanted; `None` if it was taken out of the memory while it fell.
     fn still_wanted(self) -> Option<Self>;
+    /// It had to go for want of room, and is on no shelf any more.
+    fn left(&self) {}
+    /// What weighs nothing and is nothing: the value of a shelf's ballast.
+    fn nothing() -> Self;
 }
 
 /// All that is stored, by key, bounded by weight.
@@ -85,18 +100,21 @@ pub struct Sight {
 pub struct Tally {
     responses: AtomicI64,
     bytes: AtomicI64,
+    body_bytes: AtomicI64,
     evicted_for_size: AtomicU64,
 }
 
 impl Tally {
-    fn add(&self, responses: u64, bytes: u64) {
-        self.responses.fetch_add(responses as i64, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes as i64, Ordering::Relaxed);
+    fn add<V: Shelved>(&self, value: &V, weight: u64) {
+        self.responses.fetch_add(value.count() as i64, Ordering::Relaxed);
+        self.bytes.fetch_add(weight as i64, Ordering::Relaxed);
+        self.body_bytes.fetch_add(value.body_bytes() as i64, Ordering::Relaxed);
     }
 
-    fn subtract(&self, responses: u64, bytes: u64) {
-        self.responses.fetch_sub(responses as i64, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes as i64, Ordering::Relaxed);
+    fn subtract<V: Shelved>(&self, value: &V, weight: u64) {
+        self.responses.fetch_sub(value.count() as i64, Ordering::Relaxed);
+        self.bytes.fetch_sub(weight as i64, Ordering::Relaxed);
+        self.body_bytes.fetch_sub(value.body_bytes() as i64, Ordering::Relaxed);
     }
 
     /// Responses stored now; those that moka has not evicted yet included.
@@ -107,6 +125,11 @@ impl Tally {
     /// Bytes stored now, as [`Shelved::weight`] counts them.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// Bytes of bodies that are stored now, as [`Shelved::body_bytes`] counts them.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes.load(Ordering::Relaxed).max(0) as u64
     }
 
     /// How many responses had to go for want of room, since the start.
@@ -130,7 +153,7 @@ impl<V: Shelved> Memory<V> {
                     let puts = stripe(&stripes, key).puts.load(Ordering::Acquire);
                     falling.note(key, Fallen { value: value.clone(), from_main, puts });
                 }
-                tally.subtract(value.count(), weight);
+                tally.subtract(value, weight);
             }
         };
         Memory {
@@ -212,7 +235,7 @@ impl<V: Shelved> Memory<V> {
             || self.main.has_room(weight)
             || weight > self.probation.bytes / 2
             || (!place.probation && self.ghosts.lock().take(key));
-        self.tally.add(value.count(), weight);
+        self.tally.add(&value, weight);
         if to_main {
             self.main.insert(key, value, weight, place.main);
             if place.probation {
@@ -223,6 +246,22 @@ impl<V: Shelved> Memory<V> {
         }
         // When it is there: whoever still reads the old number has searched, or will search, again.
         stripe.puts.fetch_add(1, Ordering::Release);
+        self.main.keep_ballast();
+        self.probation.keep_ballast();
+    }
+
+    /// Leaves `bytes` of the capacity to others from now on, or as much of them as shelves may cede.
+    pub fn cede(&self, bytes: u64) {
+        let all = (self.main.bytes + self.probation.bytes).max(1);
+        for shelf in [&self.main, &self.probation] {
+            let part = u128::from(bytes) * u128::from(shelf.bytes) / u128::from(all);
+            shelf.cede(u64::try_from(part).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// What the shelves cede now.
+    pub fn ceded(&self) -> u64 {
+        [&self.main, &self.probation].map(|shelf| shelf.ballast.grains() * shelf.grain).iter().sum()
     }
 
     fn forget(&self, key: Key, place: Place) {
@@ -279,12 +318,13 @@ impl<V: Shelved> Memory<V> {
         };
         if stays {
             value.set_asks(if from_main { asks - 1 } else { 0 });
-            self.tally.add(value.count(), weight);
+            self.tally.add(&value, weight);
             self.main.insert(key, value, weight, false);
             stripe.puts.fetch_add(1, Ordering::Release);
             return;
         }
         self.tally.evicted_for_size.fetch_add(value.count(), Ordering::Relaxed);
+        value.left();
         if !from_main {
             // As many ghosts as there are responses.
             let room = self.main.keys() + self.probation.keys();
@@ -303,11 +343,11 @@ impl<V: Shelved> Memory<V> {
             None
         });
         let all = self.probation.cache.iter().chain(landing).chain(self.main.cache.iter());
-        all.map(|(key, value)| (*key, value))
+        all.filter(|(key, _)| **key != BALLAST).map(|(key, value)| (*key, value))
     }
 
     /// How much is stored.
-    pub fn tally(&self) -> &Tally {
+    pub fn tally(&self) -> &Arc<Tally> {
         &self.tally
     }
 }
@@ -334,6 +374,24 @@ struct Shelf<V> {
     load: Arc<Load>,
     /// Something was replaced, and moka may not have taken down yet what the new one weighs.
     reweighs: AtomicBool,
+    ballast: Arc<Ballast>,
+}
+
+/// What a shelf must not hold.
+#[derive(Debug, Default)]
+struct Ballast {
+    /// What it is to weigh.
+    wanted: AtomicU64,
+    /// What of it is counted in the shelf's load.
+    counted: AtomicI64,
+    /// moka has evicted it: to moka it is an entry like others, and may have been the one used longest ago.
+    lost: AtomicBool,
+}
+
+impl Ballast {
+    fn grains(&self) -> u64 {
+        self.wanted.load(Ordering::Relaxed)
+    }
 }
 
 /// Counted up before something is there, and down when it is not there any more.
@@ -349,15 +407,28 @@ impl<V: Shelved> Shelf<V> {
         let grain = grain(bytes);
         let load = Arc::new(Load::default());
         let lightened = load.clone();
+        let ballast = Arc::new(Ballast::default());
+        let (weighed, dropped) = (ballast.clone(), ballast.clone());
         let cache = Cache::builder()
             .max_capacity(bytes / grain)
             .initial_capacity((bytes / EXPECTED_BYTES).min(EXPECTED_KEYS_MAX) as usize)
-            .weigher(move |_: &Key, value: &V| {
-                u32::try_from(value.weight().div_ceil(grain)).unwrap_or(u32::MAX)
+            .weigher(move |key: &Key, value: &V| {
+                let grains = if *key == BALLAST { weighed.grains() } else { value.weight().div_ceil(grain) };
+                u32::try_from(grains).unwrap_or(u32::MAX)
             })
             // Recency decides on a shelf; frequency decides between the shelves.
             .eviction_policy(EvictionPolicy::lru())
             .eviction_listener(move |key: Arc<Key>, value: V, cause| {
+                if *key == BALLAST {
+                    // In its place another may be by now: whoever put it there has counted it.
+                    if cause != RemovalCause::Replaced {
+                        lightened
+                            .grains
+                            .fetch_sub(dropped.counted.swap(0, Ordering::AcqRel), Ordering::Relaxed);
+                        dropped.lost.store(cause == RemovalCause::Size, Ordering::Release);
+                    }
+                    return;
+                }
                 let weight = value.weight();
                 fell(*key, &value, weight, cause);
                 // Afterwards: who finds nothing here must find it falling.
@@ -365,7 +436,36 @@ impl<V: Shelved> Shelf<V> {
                 lightened.keys.fetch_sub(1, Ordering::Release);
             })
             .build_with_hasher(KeyIsHash);
-        Shelf { cache, bytes, grain, load, reweighs: AtomicBool::new(false) }
+        Shelf { cache, bytes, grain, load, reweighs: AtomicBool::new(false), ballast }
+    }
+
+    /// Holds so much less from now on. Called again and again, it keeps the ballast among what was used last.
+    fn cede(&self, bytes: u64) {
+        let grains = bytes.min(self.bytes / 100 * CEDED_PERCENT_MAX).div_ceil(self.grain);
+        let before = self.ballast.wanted.swap(grains, Ordering::AcqRel);
+        if grains > 0 {
+            self.put_ballast(grains);
+        } else if before > 0 {
+            self.remove(BALLAST);
+        }
+    }
+
+    fn put_ballast(&self, grains: u64) {
+        self.ballast.lost.store(false, Ordering::Release);
+        let counted = self.ballast.counted.swap(grains as i64, Ordering::AcqRel);
+        self.load.grains.fetch_add(grains as i64 - counted, Ordering::Relaxed);
+        self.cache.insert(BALLAST, V::nothing());
+        self.reweighs.store(true, Ordering::Release);
+    }
+
+    /// Puts the ballast back if it fell off.
+    fn keep_ballast(&self) {
+        if self.ballast.lost.load(Ordering::Acquire) && self.ballast.lost.swap(false, Ordering::AcqRel) {
+            let grains = self.ballast.grains();
+            if grains > 0 {
+                self.put_ballast(grains);
+            }
+        }
     }
 
     /// Puts a value of this weight there; in the place of another, if one is known to be there.

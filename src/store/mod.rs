@@ -6,7 +6,7 @@
 
 pub mod body;
 mod brief;
-pub mod charge;
+pub mod budget;
 mod date;
 pub mod equivalents;
 pub mod expression;
@@ -26,10 +26,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 pub use body::StoredBody;
-pub use charge::{Budget, Charge};
+pub use budget::{Budget, Holder, OverBudget, Reservation};
 use equivalents::Equivalents;
 pub use judged::{Described, Judged};
 use ledger::{Birth, Condemned, Ledger, LedgerSettings, Review, Sequence, Standing};
@@ -42,6 +43,7 @@ use tags::TagSettings;
 use uncacheable::Uncacheable;
 
 use crate::clock::Moment;
+use crate::semantics::partial::Span;
 
 /// Under which a URL's responses are stored: a keyed digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,21 +52,21 @@ pub struct Key(pub u128);
 /// What is stored under one key: a response, or several that `Vary` tells apart. Eight bytes, by which what moka
 /// keeps beside it fits into a smaller class of the allocator than with twelve or more: 16 bytes for each key.
 #[derive(Clone, Debug)]
-pub struct Held(Arc<StoredResponse>);
+pub struct Held(Option<Arc<StoredResponse>>);
 
 impl Held {
     fn of(mut responses: Vec<Arc<StoredResponse>>) -> Option<Held> {
         match responses.len() {
-            0 | 1 => responses.pop().map(Held),
-            _ => StoredResponse::for_variants(responses).map(|several| Held(Arc::new(several))),
+            0 | 1 => responses.pop().map(|only| Held(Some(only))),
+            _ => StoredResponse::for_variants(responses).map(|several| Held(Some(Arc::new(several)))),
         }
     }
 
     /// The responses, the most recently stored first.
     pub fn responses(&self) -> &[Arc<StoredResponse>] {
-        match self.0.variants() {
-            [] => std::slice::from_ref(&self.0),
-            several => several,
+        match self.0.as_ref().map(|held| held.variants()) {
+            None | Some([]) => self.0.as_slice(),
+            Some(several) => several,
         }
     }
 
@@ -75,8 +77,13 @@ impl Held {
 
 impl Shelved for Held {
     fn weight(&self) -> u64 {
-        let several: u64 = self.0.variants().iter().map(|response| response.weight()).sum();
-        self.0.weight() + several
+        let Some(held) = &self.0 else { return 0 };
+        let several: u64 = held.variants().iter().map(|response| response.weight()).sum();
+        held.weight() + several
+    }
+
+    fn body_bytes(&self) -> u64 {
+        self.responses().iter().map(|response| response.body.charged_bytes()).sum()
     }
 
     fn count(&self) -> u64 {
@@ -98,6 +105,14 @@ impl Shelved for Held {
         let left = self.responses().iter().filter(|response| !response.was_removed());
         Held::of(left.cloned().collect())
     }
+
+    fn left(&self) {
+        self.responses().iter().for_each(|response| response.mark_removed());
+    }
+
+    fn nothing() -> Self {
+        Held(None)
+    }
 }
 
 /// What a store is made with.
@@ -105,6 +120,8 @@ impl Shelved for Held {
 pub struct StoreSettings {
     /// Bytes for everything that grows with traffic.
     pub memory: u64,
+    /// What of it may be in transit at most: what is held and not stored.
+    pub transit: u64,
     /// Bodies larger than this are streamed, not stored; bytes.
     pub max_object: u64,
     /// How many variants one key may have; the one that was asked for least goes first, the oldest of those.
@@ -112,8 +129,10 @@ pub struct StoreSettings {
     /// For how long an uncacheable key is remembered, and how many are.
     pub hit_for_miss_ttl: Duration,
     pub hit_for_miss_entries: usize,
-    /// For how many paths it is remembered which queries answer for others (`No-Vary-Search`).
+    /// For how many paths it is remembered which queries answer for others (`No-Vary-Search`), and how many
+    /// bytes that may take.
     pub equivalent_paths: usize,
+    pub equivalent_memory: u64,
     pub ledger: LedgerSettings,
     pub sweep: SweepSettings,
     pub tags: TagSettings,
@@ -124,11 +143,13 @@ impl StoreSettings {
     pub fn for_memory(memory: u64) -> Self {
         StoreSettings {
             memory,
+            transit: memory / 2,
             max_object: memory / 16,
             max_variants: 64,
             hit_for_miss_ttl: Duration::from_secs(120),
             hit_for_miss_entries: 10_000,
             equivalent_paths: 10_000,
+            equivalent_memory: memory / 64,
             ledger: LedgerSettings::default(),
             sweep: SweepSettings::default(),
             tags: TagSettings::default(),
@@ -141,8 +162,7 @@ pub struct Store {
     memory: Memory<Held>,
     templates: Templates,
     ledger: Arc<Ledger>,
-    /// For bodies that are still arriving: an eighth of the memory.
-    pub arriving: Arc<Budget>,
+    budget: Arc<Budget>,
     pub uncacheable: Uncacheable,
     /// Which stored URLs answer for others.
     pub equivalents: Equivalents,
@@ -185,15 +205,15 @@ pub enum Kept {
 impl Store {
     /// An empty store.
     pub fn new(settings: StoreSettings) -> Arc<Self> {
-        // The rest is for what has no index of its own: arriving bodies, flights, the ledger.
-        let shelves = settings.memory / 8 * 7;
+        let memory = Memory::new(shelves(&settings));
+        let budget = Budget::new(settings.memory, settings.transit, memory.tally().clone());
         Arc::new(Store {
-            memory: Memory::new(shelves),
+            memory,
             templates: Templates::default(),
             ledger: Ledger::with_tags(settings.ledger.clone(), settings.tags.clone()),
-            arriving: Budget::new(settings.memory / 8),
+            budget,
             uncacheable: Uncacheable::new(settings.hit_for_miss_entries, settings.hit_for_miss_ttl),
-            equivalents: Equivalents::new(settings.equivalent_paths),
+            equivalents: Equivalents::new(settings.equivalent_paths, settings.equivalent_memory),
             settings,
             purged: AtomicU64::new(0),
             expired: AtomicU64::new(0),
@@ -207,6 +227,11 @@ impl Store {
     /// The list of invalidations that everything here is judged by.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// The memory that all share.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// What this store was made with.
@@ -238,10 +263,11 @@ impl Store {
             Some(reviewed) => candidates.push(reviewed),
             None => gone += 1,
         };
-        match held.0.variants() {
+        match held.0 {
+            None => {}
             // As it was handed out: each reference more costs the cores that share it.
-            [] => judge(held.0),
-            several => several.iter().cloned().for_each(judge),
+            Some(held) if held.variants().is_empty() => judge(held),
+            Some(several) => several.variants().iter().cloned().for_each(judge),
         }
         if gone > 0 {
             self.remove_gone(key);
@@ -259,6 +285,12 @@ impl Store {
         if gone.count() > 0 {
             self.remove_gone(key);
         }
+    }
+
+    /// A body to be stored: its bytes are copied, and charged for as long as anybody holds them. `span` tells which
+    /// part of a representation it is (RFC 9111 §3.3).
+    pub fn body(&self, chunks: &[Bytes], span: Option<Span>) -> StoredBody {
+        StoredBody::charged(chunks, span, &self.budget)
     }
 
     /// A response that was looked up a while ago, as it stands before the ledger now; `None` if it was purged
@@ -342,23 +374,27 @@ impl Store {
         let key = Key(contents.place.key);
         let response = self.packed(contents, standing);
         self.memory.update_seen(key, sight, |held| {
-            let Some(held) = held else { return Some(Held(response.clone())) };
+            let Some(held) = held else { return Some(Held(Some(response.clone()))) };
             let mut responses = vec![response.clone()];
             for old in held.responses() {
                 if replaces(old) {
                     response.inherit_hits(old);
                     self.replaced.fetch_add(1, Ordering::Relaxed);
+                    // What a 304 made of it has its body, which is stored as before.
+                    if !old.body.is_shared_with(&response.body) {
+                        old.mark_removed();
+                    }
                 } else {
                     responses.push(old.clone());
                 }
             }
             while responses.len() > self.settings.max_variants {
-                responses.remove(least_asked_for(&responses));
+                responses.remove(least_asked_for(&responses)).mark_removed();
             }
             Held::of(responses)
         });
         if response.body.len() > self.settings.memory / 256 {
-            self.memory.settle();
+            self.settle();
         }
         Kept::Stored(response)
     }
@@ -383,14 +419,42 @@ impl Store {
     fn retain(&self, key: Key, mut stays: impl FnMut(&Arc<StoredResponse>) -> bool) {
         self.memory.update(key, |held| {
             let held = held?;
-            let left: Vec<_> = held.responses().iter().filter(|response| stays(response)).cloned().collect();
+            let stays = |response: &&Arc<StoredResponse>| {
+                let stays = stays(response);
+                if !stays {
+                    response.mark_removed();
+                }
+                stays
+            };
+            let left: Vec<_> = held.responses().iter().filter(stays).cloned().collect();
             if left.len() == held.len() { Some(held) } else { Held::of(left) }
         });
     }
 
-    /// Lets the shelves catch up with what was stored and dropped. Call it from a timer.
+    /// Lets the shelves catch up with what was stored and dropped, and with what others hold of the memory. Call
+    /// it from a timer.
     pub fn settle(&self) {
+        self.count_tables();
+        let beside = self.budget.beside_the_shelves();
+        let (shelves, least) = (shelves(&self.settings), self.settings.memory / 4);
+        let ceded = beside.saturating_sub(self.settings.memory - shelves).min(shelves.saturating_sub(least));
+        self.memory.cede(ceded);
         self.memory.settle();
+    }
+
+    /// Who holds how much memory, by name.
+    pub fn memory_by_holder(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.count_tables();
+        let others = Holder::ALL.into_iter().map(|holder| (holder.as_str(), self.budget.held_by(holder)));
+        let stored = [("stored", self.memory.tally().bytes()), ("readers", self.budget.held_by_readers())];
+        stored.into_iter().chain(others)
+    }
+
+    /// What has a bound of its own, and grows with traffic all the same.
+    fn count_tables(&self) {
+        self.budget.tell(Holder::NoVarySearch, self.equivalents.weight());
+        self.budget.tell(Holder::HitForMiss, self.uncacheable.weight());
+        self.budget.tell(Holder::Ledger, self.ledger.status().weight as u64);
     }
 
     /// How much is stored, and what has gone why.
@@ -405,10 +469,15 @@ impl Store {
             replaced: self.replaced.load(Ordering::Relaxed),
             swept: self.swept.load(Ordering::Relaxed),
             passes: self.passes.load(Ordering::Relaxed),
-            arriving_bytes: self.arriving.used(),
             hit_for_miss: self.uncacheable.len() as u64,
         }
     }
+}
+
+/// What the shelves may hold where nobody else needs it: an eighth less than all, since the allocator rounds, and
+/// gives back late.
+fn shelves(settings: &StoreSettings) -> u64 {
+    settings.memory / 8 * 7
 }
 
 /// Numbers for metrics and for the operator; counts since the start.
@@ -425,6 +494,5 @@ pub struct Statistics {
     pub swept: u64,
     /// How often it has looked through everything.
     pub passes: u64,
-    pub arriving_bytes: u64,
     pub hit_for_miss: u64,
 }

@@ -390,6 +390,7 @@ impl StoredResponse {
         self.removed.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it is in the store no more, so that whoever holds it holds it alone.
     pub(super) fn was_removed(&self) -> bool {
         self.removed.load(Ordering::Relaxed)
     }
@@ -399,6 +400,10 @@ impl StoredResponse {
 impl Chunks for StoredResponse {
     fn chunks(&self) -> &[Bytes] {
         self.body.chunks()
+    }
+
+    fn is_held_by_readers_alone(&self) -> bool {
+        self.was_removed()
     }
 }
 

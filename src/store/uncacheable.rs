@@ -79,6 +79,11 @@ impl Uncacheable {
         self.known.load(Ordering::Acquire)
     }
 
+    /// Bytes that the table takes: an entry in it and one in the order, both of which grow by doubling.
+    pub fn weight(&self) -> u64 {
+        self.len() as u64 * 2 * (2 * size_of::<u128>() + size_of::<Moment>()) as u64
+    }
+
     /// Whether none is remembered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
