@@ -1,6 +1,7 @@
 //! The composition root: the one file that knows all rooms; start, reload, drain.
 
 mod assemble;
+mod descriptors;
 mod door;
 mod observer;
 mod operations;
@@ -123,6 +124,7 @@ async fn serve_and(
     // Before anything is started: a signal from here on is not lost.
     let Signals { mut end, reopen, others } = Signals::catch().map_err(Failure::Signals)?;
     let vital = Vital::new();
+    let seats = descriptors::seats(&settings);
     let bound = bind(&settings, &crew)?;
     let admin_listeners = bind_admin(&settings).await?;
     let clock = Clock::system();
@@ -159,7 +161,7 @@ async fn serve_and(
     });
     let (handle, signal) = listener::drain();
     let door = Arc::new(Door::new(parts.clone(), vital.clone()));
-    let limits = assemble::limits(&settings);
+    let limits = assemble::limits(&settings, seats);
     let (drained, serving) = oneshot::channel();
     vital.spawn("the listener", async move {
         // Nobody waits for it where the process ends otherwise.

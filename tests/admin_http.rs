@@ -488,16 +488,74 @@ async fn it_stops_when_told_to_though_a_connection_is_left_open() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_is_closed_and_its_place_given_to_the_next() {
-    let settings =
-        AdminSettings { connections: 1, idle_timeout: Duration::from_millis(40), ..AdminSettings::default() };
-    let admin = Admin::start(settings).await;
-    let mut silent = TcpStream::connect(admin.tcp()).await.unwrap();
-    silent.write_all(b"GET /healthz HT").await.unwrap();
-    // Accepted only after the silent one, which holds the only place, is gone.
-    assert_eq!(admin.get("/healthz").await.status, 200);
+async fn probes_are_answered_while_more_idle_connections_come_than_there_are_places() {
+    let admin = Admin::start(AdminSettings::default()).await;
+    let mut silent = Vec::new();
+    for number in 0..300 {
+        let mut stream = TcpStream::connect(admin.tcp()).await.unwrap();
+        if number % 2 == 0 {
+            stream.write_all(b"GET /healthz HT").await.unwrap();
+        }
+        silent.push(stream);
+    }
+    for page in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(admin.get(page).await.status, 200, "{page}");
+    }
+    // The first ones went.
     let mut rest = Vec::new();
-    let _ = silent.read_to_end(&mut rest).await;
+    let _ = silent[0].read_to_end(&mut rest).await;
+    assert_eq!(rest, b"");
+}
+
+#[tokio::test]
+async fn a_head_has_a_time_of_its_own_however_it_dribbles() {
+    let settings = AdminSettings { head_timeout: Duration::from_millis(100), ..AdminSettings::default() };
+    let admin = Admin::start(settings).await;
+    let mut stream = TcpStream::connect(admin.tcp()).await.unwrap();
+    // A first request, a rest, and then a head without end.
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = [0; 16];
+    stream.read_exact(&mut answer).await.unwrap();
+    let dribble = async {
+        stream.write_all(b"GET / HTTP/1.1\r\n").await?;
+        loop {
+            stream.write_all(b"a: b\r\n").await?;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        #[allow(unreachable_code)]
+        Ok::<(), std::io::Error>(())
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), dribble).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_page_in_a_browser_reaches_nothing_by_a_name_that_it_has_made_up() {
+    let admin =
+        Admin::start(AdminSettings { hosts: vec!["larder.internal".into()], ..AdminSettings::default() })
+            .await;
+    let ask = async |page: &str, host: &str| {
+        admin.ask(&format!("GET {page} HTTP/1.1\r\n{host}Connection: close\r\n\r\n")).await.status
+    };
+    for page in ["/", "/metrics", "/healthz", "/readyz", "/v1/stat", "/v1/purges"] {
+        assert_eq!(ask(page, "Host: evil.example\r\n").await, 421, "{page}");
+        assert_eq!(ask(page, "Host: larder.internal:8081\r\n").await, 200, "{page}");
+        assert_eq!(ask(page, "Host: 127.0.0.1\r\n").await, 200, "{page}");
+        assert_eq!(ask(page, "Host: localhost\r\nHost: evil.example\r\n").await, 400, "{page}");
+        let absolute = format!("http://evil.example{page}");
+        assert_eq!(ask(&absolute, "Host: localhost\r\n").await, 421, "{page}");
+    }
+    // What checks health in HTTP/1.0 names nobody.
+    assert_eq!(admin.ask("GET /healthz HTTP/1.0\r\n\r\n").await.status, 200);
+    let json = "Content-Type: application/json\r\n";
+    for (field, status) in
+        [("Origin: http://evil.example\r\n", 403), ("Sec-Fetch-Site: cross-site\r\n", 403), ("", 200)]
+    {
+        assert_eq!(
+            admin.post(&format!("{json}{field}"), r#"{"tags": ["a"]}"#).await.status,
+            status,
+            "{field}"
+        );
+    }
 }
 
 /// Prometheus has its own opinion of what metrics are called and how they are written.

@@ -702,23 +702,89 @@ async fn a_client_that_is_gone_takes_its_response_body_with_it() {
     assert_eq!(house.next_completion().await, Completion::ClientGone);
 }
 
+/// Answers at once, but for `/wait`, which waits until it is told to go on.
+async fn house_with_seats(connections: usize) -> (House, Arc<Notify>) {
+    let go = Arc::new(Notify::new());
+    let limits = Limits { connections, ..Limits::default() };
+    let gate = go.clone();
+    let house = House::start(limits, move |request| {
+        let gate = gate.clone();
+        async move {
+            if &request.target[..] == b"/wait" {
+                gate.notified().await;
+            }
+            echo_target(request).await
+        }
+    })
+    .await;
+    (house, go)
+}
+
 #[tokio::test]
-async fn connections_over_the_limit_wait_for_a_place() {
-    let limits = Limits { connections: 2, ..Limits::default() };
-    let house = House::start(limits, echo_target).await;
-    let mut first = house.connect().await;
-    let mut second = house.connect().await;
-    for client in [&mut first, &mut second] {
+async fn a_new_client_gets_the_seat_of_the_connection_that_is_longest_at_rest() {
+    let (house, _) = house_with_seats(3).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = house.connect().await;
         client.send(GET).await;
         client.response().await;
+        clients.push(client);
     }
-    let mut third = house.connect().await;
-    third.send(LAST).await;
-    second.send(GET).await;
-    second.response().await;
-    assert!(third.stream.try_read(&mut [0]).is_err(), "there is no place yet");
-    drop(first);
-    assert!(third.rest().await.ends_with("/last"));
+    // The first one is not the longest at rest any more.
+    clients[0].send(GET).await;
+    clients[0].response().await;
+    let mut new = house.connect().await;
+    new.send(GET).await;
+    assert_eq!(new.response().await.1, "/");
+    assert_eq!(clients[1].rest().await, "");
+    for stays in [0, 2] {
+        clients[stays].send(GET).await;
+        assert_eq!(clients[stays].response().await.1, "/");
+    }
+    assert_eq!(house.service.sent_away.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn one_that_is_being_answered_keeps_its_seat_and_a_new_client_waits_for_it() {
+    let (house, go) = house_with_seats(1).await;
+    let mut answered = house.connect().await;
+    answered.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    while house.calls() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut new = house.connect().await;
+    new.send(LAST).await;
+    assert!(new.stream.try_read(&mut [0]).is_err(), "there is no seat yet");
+    go.notify_one();
+    assert_eq!(answered.response().await.1, "/wait");
+    assert!(new.rest().await.ends_with("/last"));
+    assert_eq!(answered.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_to_its_end_gives_way_too() {
+    let (house, _) = house_with_seats(1).await;
+    let mut slow = house.connect().await;
+    slow.send(b"GET / HTTP/1.1\r\nHost").await;
+    let mut new = house.connect().await;
+    new.send(LAST).await;
+    assert!(new.rest().await.ends_with("/last"));
+    assert_eq!(status_of(&slow.rest().await), 408);
+}
+
+/// Strangers who connect and say nothing take all seats, again and again; who has something to ask is served.
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let (house, _) = house_with_seats(20).await;
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        for _ in 0..20 {
+            silent.push(house.connect().await);
+        }
+        let mut new = house.connect().await;
+        new.send(LAST).await;
+        assert!(new.rest().await.ends_with("/last"));
+    }
 }
 
 #[tokio::test]

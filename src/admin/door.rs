@@ -1,4 +1,4 @@
-//! The admin interface's sockets: bound, counted, and closed when they fall silent.
+//! The admin interface's sockets: bound, and closed when they fall silent.
 
 use std::fmt;
 use std::io;
@@ -10,15 +10,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
 use crate::message::Duplex;
 
+use super::places::{Doing, Phase};
 use super::settings::AdminAddress;
 
 /// How long accepting rests after an error such as no file descriptor being left.
@@ -92,16 +90,22 @@ impl fmt::Display for AdminPeer {
     }
 }
 
-/// A listener whose connections are bounded in number and in silence.
-pub(super) struct Door {
-    pub(super) listener: AdminListener,
-    pub(super) places: Arc<Semaphore>,
-    pub(super) idle_timeout: Duration,
-}
+impl AdminListener {
+    /// The next connection, and who it is. Tries again after an error. Cancel safe.
+    pub(super) async fn accept(&self) -> (Pin<Box<dyn Duplex>>, AdminPeer) {
+        loop {
+            match self.accept_one().await {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "the admin interface could not accept a connection");
+                    tokio::time::sleep(REST_AFTER_ERROR).await;
+                }
+            }
+        }
+    }
 
-impl Door {
     async fn accept_one(&self) -> io::Result<(Pin<Box<dyn Duplex>>, AdminPeer)> {
-        match &self.listener {
+        match self {
             AdminListener::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 Ok((Box::pin(stream), AdminPeer::Tcp(address)))
@@ -115,59 +119,49 @@ impl Door {
     }
 }
 
-impl Listener for Door {
-    type Io = Connection;
-    type Addr = AdminPeer;
-
-    async fn accept(&mut self) -> (Connection, AdminPeer) {
-        // The semaphore is never closed; were it, connections would go uncounted rather than be refused.
-        let place = self.places.clone().acquire_owned().await.ok();
-        loop {
-            match self.accept_one().await {
-                Ok((stream, peer)) => {
-                    let connection =
-                        Connection { stream, idle_timeout: self.idle_timeout, silence: None, _place: place };
-                    return (connection, peer);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the admin interface could not accept a connection");
-                    tokio::time::sleep(REST_AFTER_ERROR).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<AdminPeer> {
-        match &self.listener {
-            AdminListener::Tcp(listener) => listener.local_addr().map(AdminPeer::Tcp),
-            AdminListener::Unix(_) => Ok(AdminPeer::Unix { uid: None }),
-        }
-    }
+/// How long a connection may be silent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// From a connection's beginning, or the first byte of a further head, to the head's end.
+    pub(super) head: Duration,
+    /// Between two requests, and while bytes of one are owed or expected.
+    pub(super) idle: Duration,
 }
 
-impl Connected<IncomingStream<'_, Door>> for AdminPeer {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        stream.remote_addr().clone()
-    }
-}
-
-/// A connection that fails once it was silent for too long, and holds its place until it is dropped.
+/// A connection that fails once it was silent for too long.
 pub(super) struct Connection {
     stream: Pin<Box<dyn Duplex>>,
-    idle_timeout: Duration,
+    doing: Arc<Doing>,
+    patience: Patience,
     /// Runs while a read or a write waits; any progress stops it.
     silence: Option<Pin<Box<Sleep>>>,
-    _place: Option<OwnedSemaphorePermit>,
+    /// Runs while a head is waited for.
+    head: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
+    pub(super) fn new(stream: Pin<Box<dyn Duplex>>, doing: Arc<Doing>, patience: Patience) -> Self {
+        Connection { stream, doing, patience, silence: None, head: None }
+    }
+
     /// What came of a read or write, or the end of patience with it.
     fn unless_silent<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if done.is_ready() {
             self.silence = None;
             return done;
         }
-        let patience = self.idle_timeout;
+        let (phase, since) = self.doing.phase();
+        match phase {
+            Phase::Speaking => {
+                let until = since + self.patience.head;
+                let head = self.head.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+                if head.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+            Phase::Resting | Phase::Answered => self.head = None,
+        }
+        let patience = self.patience.idle;
         let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         silence.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -179,7 +173,13 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let done = self.stream.as_mut().poll_read(cx, buffer);
+        if buffer.filled().len() > before && self.doing.phase().0 == Phase::Resting {
+            // A further head begins.
+            self.doing.enter(Phase::Speaking);
+            self.head = None;
+        }
         self.unless_silent(cx, done)
     }
 }

@@ -26,7 +26,9 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match admit(&room.settings, &peer, request.method(), request.headers()) {
+    let admitted = sound_name(&request)
+        .and_then(|name| admit(&room.settings, &peer, &name, request.method(), request.headers()));
+    match admitted {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -39,15 +41,46 @@ pub(super) async fn guard(
     }
 }
 
+/// Lets in everybody but a page in a browser on this host that has given a name of its own this host's address: what
+/// is open to all of a network is not open to every web site.
+pub(super) async fn guard_open(
+    State(room): State<Arc<Room>>,
+    ConnectInfo(peer): ConnectInfo<AdminPeer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let named = sound_name(&request).and_then(|name| match is_local_tcp(&peer) && !name.is_empty() {
+        true => by_a_name_of_ours(&room.settings, &name),
+        false => Ok(()),
+    });
+    match named {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// By which name the interface is asked for: that of the target, where it has one (RFC 9112 §3.2.2), or of `Host`;
+/// empty where there is none.
+fn sound_name(request: &Request) -> Result<String, Problem> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
+    // RFC 9112 §3.2.
+    if hosts.next().is_some() {
+        return Err(Problem::bad_request("there is more than one Host", "send one"));
+    }
+    Ok(request.uri().authority().map_or(host, |authority| authority.as_str()).to_owned())
+}
+
 fn admit(
     settings: &AdminSettings,
     peer: &AdminPeer,
+    name: &str,
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Caller, Problem> {
     let caller = match settings.tokens.is_empty() {
         true => {
-            from_this_host(settings, peer, headers)?;
+            from_this_host(settings, peer, name)?;
             Caller(peer.to_string())
         }
         false => by_token(settings, headers)?,
@@ -58,6 +91,13 @@ fn admit(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "the body must be JSON, and say so",
             "send the field Content-Type: application/json",
+        ));
+    }
+    if is_from_another_site(name, headers) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "a page of another site has sent this",
+            "ask with larder, curl or another program, not from a web page",
         ));
     }
     Ok(caller)
@@ -92,21 +132,40 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
-fn from_this_host(settings: &AdminSettings, peer: &AdminPeer, headers: &HeaderMap) -> Result<(), Problem> {
-    let AdminPeer::Tcp(address) = peer else { return Ok(()) };
-    if !address.ip().to_canonical().is_loopback() {
+/// Whether a browser says that this comes from a page of another site. Programs send neither field.
+fn is_from_another_site(name: &str, headers: &HeaderMap) -> bool {
+    let text = |field: &str| headers.get(field).map(|value| value.to_str().unwrap_or_default());
+    let is_ours = |origin: &str| {
+        origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(name))
+    };
+    text("origin").is_some_and(|origin| !is_ours(origin))
+        || text("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"))
+}
+
+fn is_local_tcp(peer: &AdminPeer) -> bool {
+    matches!(peer, AdminPeer::Tcp(address) if address.ip().to_canonical().is_loopback())
+}
+
+fn from_this_host(settings: &AdminSettings, peer: &AdminPeer, name: &str) -> Result<(), Problem> {
+    if matches!(peer, AdminPeer::Unix { .. }) {
+        return Ok(());
+    }
+    if !is_local_tcp(peer) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "without tokens in the configuration only this host may use /v1/",
             "configure admin.tokens and send one, or ask from this host",
         ));
     }
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if !is_name_of_ours(settings, host) {
+    by_a_name_of_ours(settings, name)
+}
+
+fn by_a_name_of_ours(settings: &AdminSettings, name: &str) -> Result<(), Problem> {
+    if !is_name_of_ours(settings, name) {
         return Err(Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
-            format!("this interface is not known by the name {host:?}"),
-            "ask by address or as localhost, or add the name to admin.hosts",
+            format!("this interface is not known by the name {name:?}"),
+            "ask by address or as localhost, or add the name to admin_hosts",
         ));
     }
     Ok(())
@@ -142,7 +201,8 @@ mod tests {
 
     fn status(settings: &AdminSettings, peer: &str, headers: &HeaderMap) -> u16 {
         let peer = AdminPeer::Tcp(peer.parse().unwrap());
-        match admit(settings, &peer, &Method::GET, headers) {
+        let name = headers.get(header::HOST).map_or("", |host| host.to_str().unwrap());
+        match admit(settings, &peer, name, &Method::GET, headers) {
             Ok(_) => 200,
             Err(problem) => problem.status.as_u16(),
         }
@@ -176,7 +236,7 @@ mod tests {
         assert_eq!(status(&settings, "127.0.0.1:5", &headers(&[(header::HOST, "localhost")])), 401);
         let peer = AdminPeer::Tcp("10.0.0.9:5".parse().unwrap());
         let caller =
-            admit(&settings, &peer, &Method::GET, &headers(&[(header::AUTHORIZATION, "Bearer bbb")]));
+            admit(&settings, &peer, "a", &Method::GET, &headers(&[(header::AUTHORIZATION, "Bearer bbb")]));
         assert_eq!(caller.unwrap(), Caller("ops".into()));
     }
 
@@ -191,8 +251,29 @@ mod tests {
             ("text/plain; application/json", false),
         ] {
             let headers = headers(&[(header::CONTENT_TYPE, media_type)]);
-            let admitted = admit(&AdminSettings::default(), &peer, &Method::POST, &headers).is_ok();
+            let admitted = admit(&AdminSettings::default(), &peer, "", &Method::POST, &headers).is_ok();
             assert_eq!(admitted, allowed, "{media_type}");
+        }
+    }
+
+    #[test]
+    fn what_a_page_of_another_site_sends_is_refused_whatever_its_type() {
+        let peer = AdminPeer::Tcp("127.0.0.1:5".parse().unwrap());
+        let site = header::HeaderName::from_static("sec-fetch-site");
+        for (name, value, allowed) in [
+            (header::ORIGIN, "http://localhost:8081", true),
+            (header::ORIGIN, "http://evil.example", false),
+            (header::ORIGIN, "http://localhost:3000", false),
+            (header::ORIGIN, "null", false),
+            (site.clone(), "same-origin", true),
+            (site.clone(), "none", true),
+            (site.clone(), "same-site", false),
+            (site, "cross-site", false),
+        ] {
+            let headers = headers(&[(header::CONTENT_TYPE, "application/json"), (name, value)]);
+            let settings = AdminSettings::default();
+            let admitted = admit(&settings, &peer, "localhost:8081", &Method::POST, &headers);
+            assert_eq!(admitted.is_ok(), allowed, "{value}");
         }
     }
 }

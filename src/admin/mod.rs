@@ -21,6 +21,7 @@ mod door;
 mod guard;
 mod operations;
 mod pages;
+mod places;
 mod purge;
 mod serve;
 mod settings;

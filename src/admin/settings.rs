@@ -21,8 +21,10 @@ pub struct AdminSettings {
     pub hosts: Vec<String>,
     /// Largest request body in bytes.
     pub body_limit: usize,
-    /// Open connections; further ones wait to be accepted.
+    /// Open connections; for a further one, that goes which has waited longest.
     pub connections: usize,
+    /// How long a head may take, from a connection's beginning or a further head's first byte.
+    pub head_timeout: Duration,
     /// How long a connection may be silent while it owes or expects bytes.
     pub idle_timeout: Duration,
     /// The longest that a purge with `wait` waits; at most half of `idle_timeout`.
@@ -37,6 +39,7 @@ impl Default for AdminSettings {
             hosts: Vec::new(),
             body_limit: 1024 * 1024,
             connections: 256,
+            head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(120),
             longest_wait: Duration::from_secs(60),
         }

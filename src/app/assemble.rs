@@ -335,14 +335,33 @@ pub(super) fn admin_settings(settings: &Settings) -> AdminSettings {
         listen: Vec::new(),
         tokens: settings.admin.tokens.iter().map(token).collect(),
         hosts: settings.admin.hosts.clone(),
+        connections: settings.limits.admin_connections,
+        head_timeout: settings.limits.admin_head_timeout,
         ..AdminSettings::default()
     }
 }
 
-pub(super) fn limits(settings: &Settings) -> Limits {
+/// The descriptors that are kept from clients, where there is no limit but reason to how many there are: what origins,
+/// the admin interface, logs and look-ups of names can need.
+pub(super) fn descriptors_aside(settings: &Settings) -> usize {
+    /// Files, listeners, reactors, look-ups of names, and some to spare.
+    const OTHERS: usize = 64;
+    let of_backend = |named: &config::NamedBackend| {
+        let backend = &named.settings;
+        backend
+            .endpoints
+            .len()
+            .saturating_mul(backend.max_connections.saturating_add(backend.idle_connections))
+    };
+    let origins = settings.backends.iter().map(of_backend).fold(0, usize::saturating_add);
+    origins.saturating_add(settings.limits.admin_connections).saturating_add(OTHERS)
+}
+
+/// `connections`: how many clients may be connected at a time.
+pub(super) fn limits(settings: &Settings, connections: usize) -> Limits {
     let limits = &settings.limits;
     Limits {
-        connections: limits.connections,
+        connections,
         head_bytes: limits.head_bytes.as_usize(),
         fields: limits.head_fields,
         request_line_bytes: limits.request_line_bytes.as_usize(),

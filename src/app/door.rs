@@ -75,6 +75,10 @@ impl Service for Door {
         tracing::error!(%error, "no connection can be accepted now; trying again");
     }
 
+    fn sent_away(&self) {
+        self.parts.events.sent_away();
+    }
+
     fn accepting_ended(&self) {
         self.vital.died("accepting connections");
     }

@@ -16,7 +16,7 @@ use super::wire::Socket;
 /// Connects to `endpoint` within the backend's connect timeout. Cancel safe.
 ///
 /// # Errors
-/// `Refused`, `Unreachable`, `NameNotFound`, `ConnectTimeout`.
+/// `Refused`, `Unreachable`, `NameNotFound`, `ConnectTimeout`, `NoDescriptors`.
 pub(super) async fn connect(pool: &Pool, endpoint: &Endpoint) -> Result<Link, OriginError> {
     let timeout = pool.settings.connect_timeout;
     let deadline = Instant::now() + timeout;
@@ -70,6 +70,15 @@ impl Failure {
         match self {
             Failure::Name(cause) => OriginError::NameNotFound { endpoint, cause: cause.into() },
             Failure::Timeout => OriginError::ConnectTimeout { endpoint, timeout },
+            // It is this host that has no more: the endpoint has done nothing.
+            Failure::Io(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+                ) =>
+            {
+                OriginError::NoDescriptors { cause: error.to_string().into() }
+            }
             Failure::Io(error) => match error.kind() {
                 // A unix socket that does not exist (yet) is a server that does not listen (yet).
                 io::ErrorKind::ConnectionRefused

@@ -13,9 +13,12 @@ pub enum OriginError {
     /// Nobody listens at the endpoint.
     #[error("{endpoint} refused the connection")]
     Refused { endpoint: Arc<str> },
-    /// The endpoint cannot be reached: no route, no permission, out of descriptors …
+    /// The endpoint cannot be reached: no route, no permission …
     #[error("{endpoint} cannot be reached: {cause}")]
     Unreachable { endpoint: Arc<str>, cause: Arc<str> },
+    /// This host has no descriptor, or no memory, for one more connection.
+    #[error("this host has nothing left for one more connection: {cause}")]
+    NoDescriptors { cause: Arc<str> },
     /// The endpoint's host name has no address.
     #[error("the name of {endpoint} has no address: {cause}")]
     NameNotFound { endpoint: Arc<str>, cause: Arc<str> },
@@ -87,6 +90,7 @@ impl OriginError {
         match self {
             OriginError::Refused { .. } => "refused",
             OriginError::Unreachable { .. } => "unreachable",
+            OriginError::NoDescriptors { .. } => "no-descriptors",
             OriginError::NameNotFound { .. } => "name-not-found",
             OriginError::ConnectTimeout { .. } => "connect-timeout",
             OriginError::Reset { .. } => "reset",
@@ -104,9 +108,10 @@ impl OriginError {
     }
 
     /// All names that [`as_str`](Self::as_str) answers, for metrics that are declared once.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 16] = [
         "refused",
         "unreachable",
+        "no-descriptors",
         "name-not-found",
         "connect-timeout",
         "reset",
@@ -138,6 +143,7 @@ impl OriginError {
                 StatusCode::GATEWAY_TIMEOUT
             }
             OriginError::QueueFull { .. }
+            | OriginError::NoDescriptors { .. }
             | OriginError::QueueTimeout { .. }
             | OriginError::NoHealthyEndpoint => StatusCode::SERVICE_UNAVAILABLE,
             OriginError::RequestBody(BodyError::ClientTimeout(_)) => StatusCode::REQUEST_TIMEOUT,
@@ -160,6 +166,7 @@ impl OriginError {
             | OriginError::HeadTooLarge { .. }
             | OriginError::TooManyInterim { .. } => Blame::Origin,
             OriginError::QueueFull { .. }
+            | OriginError::NoDescriptors { .. }
             | OriginError::QueueTimeout { .. }
             | OriginError::NoHealthyEndpoint => Blame::Larder,
             OriginError::RequestBody(_) | OriginError::Unsendable(_) => Blame::Client,
@@ -174,6 +181,7 @@ impl OriginError {
             | OriginError::NameNotFound { .. }
             | OriginError::ConnectTimeout { .. }
             | OriginError::QueueFull { .. }
+            | OriginError::NoDescriptors { .. }
             | OriginError::QueueTimeout { .. }
             | OriginError::NoHealthyEndpoint => true,
             OriginError::Reset { .. }

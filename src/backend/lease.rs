@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::connect::connect;
-use super::error::OriginError;
+use super::error::{Blame, OriginError};
 use super::health::Health;
 use super::link::Link;
 use super::observer::{Closed, Finish};
@@ -88,7 +88,9 @@ impl Lease {
                 Ok(())
             }
             Err(error) => {
-                self.pool.judge(self.index, Health::failed);
+                if error.blame() == Blame::Origin {
+                    self.pool.judge(self.index, Health::failed);
+                }
                 Err(error)
             }
         }

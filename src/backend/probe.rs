@@ -7,6 +7,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::connect::connect;
+use super::error::Blame;
 use super::link::Bounds;
 use super::pool::Pool;
 use super::request::{needs_encoding, write_encoded};
@@ -23,18 +24,30 @@ pub(super) async fn watch(pool: Weak<Pool>, endpoint: usize, probe: Probe) {
 async fn probe_once(pool: &Weak<Pool>, endpoint: usize, probe: &Probe) -> ControlFlow<()> {
     let Some(pool) = pool.upgrade() else { return ControlFlow::Break(()) };
     let success = match tokio::time::timeout(probe.timeout, ask(&pool, endpoint, probe)).await {
-        Ok(Some(status)) => probe.expect.contains(&status.as_u16()),
-        Ok(None) | Err(_) => false,
+        Ok(Ok(status)) => probe.expect.contains(&status.as_u16()),
+        // It was not asked: this host has no descriptor left.
+        Ok(Err(Unasked::ByUs)) => return ControlFlow::Continue(()),
+        Ok(Err(Unasked::Failed)) | Err(_) => false,
     };
     pool.judge(endpoint, |health, _| health.probed(success, probe.unhealthy_after, probe.healthy_after));
     ControlFlow::Continue(())
 }
 
+/// Why a probe has no answer.
+enum Unasked {
+    Failed,
+    /// The endpoint could not be asked, and that is not its fault.
+    ByUs,
+}
+
 /// The status that the endpoint answers, if it does.
-async fn ask(pool: &Pool, endpoint: usize, probe: &Probe) -> Option<StatusCode> {
+async fn ask(pool: &Pool, endpoint: usize, probe: &Probe) -> Result<StatusCode, Unasked> {
     let endpoint = &pool.endpoints[endpoint];
-    let encode = needs_encoding(probe.path.as_bytes()).ok()?;
-    let mut link = connect(pool, endpoint).await.ok()?;
+    let encode = needs_encoding(probe.path.as_bytes()).map_err(|_| Unasked::Failed)?;
+    let mut link = connect(pool, endpoint).await.map_err(|error| match error.blame() {
+        Blame::Origin => Unasked::Failed,
+        Blame::Larder | Blame::Client => Unasked::ByUs,
+    })?;
     let host = match &pool.settings.host {
         HostPolicy::Fixed(host) => host.as_bytes(),
         HostPolicy::Client | HostPolicy::Endpoint => endpoint.authority.as_bytes(),
@@ -52,5 +65,5 @@ async fn ask(pool: &Pool, endpoint: usize, probe: &Probe) -> Option<StatusCode> 
     let bounds = Bounds { first_byte: probe.timeout, ..Bounds::of(&pool.settings) };
     // Of the body nothing is read: the connection is closed with the answer's head.
     let head = link.exchange(Instant::now(), bounds, &InterimSender::none()).await;
-    head.ok().map(|head| head.status)
+    head.map(|head| head.status).map_err(|_| Unasked::Failed)
 }

@@ -193,8 +193,19 @@ section! {
         pub write_timeout: Duration = seconds(30) => check::some_time,
         /// The largest request body (413). It is streamed, never held as a whole.
         pub body_bytes: Size = Size::gib(1),
-        /// How many client connections are open at a time; more wait in the kernel's queue.
+        /// How many client connections are open at a time. For one more, the one that is longest at rest is
+        /// closed; where none is at rest, more wait in the kernel's queue.
         pub connections: usize = 10_000 => check::at_least_one,
+        /// How many of the descriptors that the process may have (`LimitNOFILE`, `ulimit -n`; the soft limit is
+        /// raised to the hard one) are kept from clients, for origins, the admin interface and files. Left out, as
+        /// many as these can need, but half of all at most. Where `connections` is more than what is left, fewer
+        /// are open.
+        pub descriptors_aside: Option<usize> = None,
+        /// How many connections of the admin interface are open at a time. For one more, the one that is longest
+        /// at rest is closed, so that probes and scrapes always get in.
+        pub admin_connections: usize = 256 => |number| check::between(*number, 4, 100_000),
+        /// How long the head of a request to the admin interface may take.
+        pub admin_head_timeout: Duration = seconds(10) => check::some_time,
         /// The number of trailer fields (400).
         pub trailer_fields: usize = 32,
         /// All trailer fields together (400).

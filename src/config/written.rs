@@ -34,7 +34,7 @@ section! {
         pub admin_tokens_file: Option<PathBuf> = None,
         /// The name of an environment variable with such tokens, separated by commas or blanks.
         pub admin_tokens_env: Option<String> = None,
-        /// The host names by which `/v1/` may be asked for where no token is needed, besides `localhost` and
+        /// The host names by which the admin interface may be asked for from this host, besides `localhost` and
         /// addresses. This keeps web pages from reaching it through the operator's browser.
         pub admin_hosts: Vec<HostName> = Vec::new(),
         /// What is kept in memory, and for how long.

@@ -23,6 +23,9 @@ use crate::message::Peer;
 /// The first and the longest wait after an accept failed for want of descriptors or memory.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
+/// How often a connection at rest is looked for while all seats are taken and nobody leaves.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// How a listener ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
@@ -102,7 +105,7 @@ async fn accept_all<S: Service>(
                 back_off = BACK_OFF.0;
                 // Past the limit one accepted connection waits here, and the others in the kernel's queue.
                 let seat = tokio::select! {
-                    seat = seats.clone().acquire_owned() => seat.ok(),
+                    seat = take_seat(&server, &seats) => seat,
                     _ = drain.changed() => None,
                 };
                 spawn(accepted, server.clone(), &crew, seat);
@@ -111,6 +114,9 @@ async fn accept_all<S: Service>(
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 server.service.accept_failed(&error);
+                if is_about_descriptors(&error) {
+                    make_room(&server);
+                }
                 tokio::time::sleep(back_off).await;
                 back_off = (back_off * 2).min(BACK_OFF.1);
             }
@@ -120,6 +126,27 @@ async fn accept_all<S: Service>(
     // closing the socket now would reset them.
     while let Some(accepted) = std::future::poll_fn(|cx| Poll::Ready(socket.poll_accept(cx))).await {
         spawn(accepted, server.clone(), &crew, None);
+    }
+}
+
+/// A seat for one more connection. Where all are taken it is that of the connection which is longest at rest: a new
+/// client has something to ask, and one that rests has been answered. Cancel safe.
+async fn take_seat<S: Service>(server: &Server<S>, seats: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    loop {
+        if let Ok(seat) = seats.clone().try_acquire_owned() {
+            return Some(seat);
+        }
+        make_room(server);
+        tokio::select! {
+            seat = seats.clone().acquire_owned() => return seat.ok(),
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+fn make_room<S: Service>(server: &Server<S>) {
+    if server.gate.send_longest_at_rest_away() {
+        server.service.sent_away();
     }
 }
 
@@ -221,6 +248,11 @@ impl Accepted {
             }
         }
     }
+}
+
+/// The process, or the whole system, has as many files open as it may.
+fn is_about_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 fn is_about_one_connection(error: &io::Error) -> bool {

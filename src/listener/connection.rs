@@ -28,6 +28,7 @@ use super::head::{Framing, Head, HeadScan, Persistence, parse};
 use super::interims::Interims;
 use super::limits::Limits;
 use super::refusal::Refusal;
+use super::rest::Rest;
 use super::service::{Completion, Presence, Sent, Service};
 use super::slowest::{Holds, SlowReader, SlowReaders};
 use super::tunnel::splice;
@@ -82,6 +83,9 @@ where
         interims: Interims::default(),
         unreported: Vec::new(),
         rested_since: Instant::now(),
+        rest: place.rest(),
+        waits_since: Instant::now(),
+        is_last: false,
         stage: Stage::New,
     };
     connection.run().await;
@@ -104,6 +108,12 @@ pub(super) struct Connection<'s, R, W, S: Service> {
     head_bytes: u64,
     /// When the last response was sent.
     rested_since: Instant,
+    /// What others see of its rest.
+    rest: &'s Rest,
+    /// Since when a request, or the rest of its head, is waited for.
+    waits_since: Instant,
+    /// The seat is wanted: it ends with the answer to this request.
+    pub(super) is_last: bool,
     stage: Stage,
 }
 
@@ -229,6 +239,7 @@ where
             match scan.scan(&self.wire.inbound, limits) {
                 Ok(None) => {}
                 Ok(Some(whole)) => {
+                    self.is_last |= !self.rest.end();
                     self.wire.reading.clear();
                     self.stage = Stage::Used;
                     let bytes = self.wire.inbound.split_to(whole.end()).freeze();
@@ -245,9 +256,11 @@ where
             }
             if is_blank(&self.wire.inbound) {
                 let patience = if self.stage == Stage::New { limits.head_deadline } else { limits.idle };
+                self.waits_since = self.rested_since;
                 self.wire.reading.set(self.rested_since, patience);
             } else if !std::mem::replace(&mut begun, true) {
-                self.wire.reading.set(Instant::now(), limits.head_deadline);
+                self.waits_since = Instant::now();
+                self.wire.reading.set(self.waits_since, limits.head_deadline);
             }
             let more = std::future::poll_fn(|cx| self.poll_more(cx)).await;
             let is_blank = is_blank(&self.wire.inbound);
@@ -272,6 +285,10 @@ where
         }
         if self.server.gate.is_cut() {
             return Poll::Ready(More::Broken);
+        }
+        // Nothing is owed to this client: where all seats are taken, this one's may be wanted.
+        if !self.rest.begin(self.server.gate.since(self.waits_since)) {
+            return Poll::Ready(More::TimedOut);
         }
         if is_blank(&self.wire.inbound) {
             self.wire.rest();

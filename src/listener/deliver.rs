@@ -159,7 +159,8 @@ where
             || (exchange.method == Method::CONNECT && response.status.is_success())
             || delimiter == Delimiter::Close
             || arriving.is_some_and(|intake| !intake.may_be_discarded(&self.server.limits))
-            || self.server.gate.is_draining();
+            || self.server.gate.is_draining()
+            || self.is_last;
         let after = if arriving.is_some() { Delivered::Discard } else { Delivered::KeepAlive };
         match exchange.persistence {
             _ if ends => (Disposition::Close, Delivered::Close),

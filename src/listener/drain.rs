@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::rest::{Longest, Rest, Since};
+
 /// A handle to end listening with, and the signal to give to [`serve`](super::serve).
 pub fn drain() -> (DrainHandle, DrainSignal) {
     let (sender, receiver) = watch::channel(Order::Serve);
@@ -67,11 +69,26 @@ impl DrainSignal {
 
 /// Knows all connections, and how far the drain is. A connection registers its task once: asking costs a
 /// load, and only an order wakes anybody.
-#[derive(Default)]
 pub(super) struct Gate {
     stage: Stage,
     places: Mutex<Places>,
     emptied: Notify,
+    /// Who has been at rest for longest; taken before the places.
+    longest: Mutex<Longest>,
+    /// What rests are counted from.
+    began: Instant,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Gate {
+            stage: Stage::default(),
+            places: Mutex::default(),
+            emptied: Notify::default(),
+            longest: Mutex::default(),
+            began: Instant::now(),
+        }
+    }
 }
 
 /// On cache lines of its own: every request reads it, and connections that come and go write the places.
@@ -82,8 +99,14 @@ struct Stage(AtomicU8);
 #[derive(Default)]
 struct Places {
     next: u64,
-    /// The task of each connection, from its first run on.
-    tasks: HashMap<u64, Option<Waker>>,
+    all: HashMap<u64, Inmate>,
+}
+
+/// A connection, as others see it.
+struct Inmate {
+    /// Its task, from its first run on.
+    task: Option<Waker>,
+    rest: Arc<Rest>,
 }
 
 const SERVING: u8 = 0;
@@ -96,8 +119,9 @@ impl Gate {
         let mut places = self.places.lock();
         let number = places.next;
         places.next += 1;
-        places.tasks.insert(number, None);
-        Place { gate: self.clone(), number }
+        let rest = Arc::<Rest>::default();
+        places.all.insert(number, Inmate { task: None, rest: rest.clone() });
+        Place { gate: self.clone(), number, rest }
     }
 
     /// Whether responses say that the connection ends.
@@ -122,14 +146,42 @@ impl Gate {
         // The lock orders this before a task that is registered later looks at the stage.
         let places = self.places.lock();
         self.stage.0.store(stage, Ordering::SeqCst);
-        for task in places.tasks.values().flatten() {
+        for task in places.all.values().filter_map(|inmate| inmate.task.as_ref()) {
             task.wake_by_ref();
         }
     }
 
     /// How many connections there are.
     pub fn len(&self) -> usize {
-        self.places.lock().tasks.len()
+        self.places.lock().all.len()
+    }
+
+    /// Tells the connection that is longest at rest to go: its seat is wanted. False if none is at rest.
+    pub fn send_longest_at_rest_away(&self) -> bool {
+        let mut longest = self.longest.lock();
+        // Those found before may all have moved since: then they are looked for once more.
+        for _ in 0..2 {
+            while let Some((since, number)) = longest.next() {
+                let places = self.places.lock();
+                let Some(inmate) = places.all.get(&number) else { continue };
+                if inmate.rest.send_away(since) {
+                    if let Some(task) = &inmate.task {
+                        task.wake_by_ref();
+                    }
+                    return true;
+                }
+            }
+            let places = self.places.lock();
+            longest
+                .look(places.all.iter().filter_map(|(number, inmate)| Some((inmate.rest.since()?, *number))));
+        }
+        false
+    }
+
+    /// A moment as rests are counted.
+    pub fn since(&self, moment: Instant) -> Since {
+        let micros = moment.saturating_duration_since(self.began).as_micros();
+        Since::micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
     /// Waits until there is no connection. Cancel safe.
@@ -148,20 +200,28 @@ impl Gate {
 pub(super) struct Place {
     gate: Arc<Gate>,
     number: u64,
+    rest: Arc<Rest>,
 }
 
 impl Place {
     /// Says which task to wake. The wakers of a task are alike, so once is enough.
     pub fn set_task(&self, task: &Waker) {
-        self.gate.places.lock().tasks.insert(self.number, Some(task.clone()));
+        if let Some(inmate) = self.gate.places.lock().all.get_mut(&self.number) {
+            inmate.task = Some(task.clone());
+        }
+    }
+
+    /// Whether this connection is at rest.
+    pub fn rest(&self) -> &Rest {
+        &self.rest
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut places = self.gate.places.lock();
-        places.tasks.remove(&self.number);
-        if places.tasks.is_empty() {
+        places.all.remove(&self.number);
+        if places.all.is_empty() {
             self.gate.emptied.notify_waiters();
         }
     }

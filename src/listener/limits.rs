@@ -5,7 +5,8 @@ use std::time::Duration;
 /// The listener's bounds. `Default` holds the documented defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections served at once, over all addresses; one more per address waits for a place. 10,000.
+    /// Connections served at once, over all addresses. For one more, that which is longest at rest is closed; where
+    /// none is at rest, one more per address waits for a place. 10,000.
     pub connections: usize,
     /// Bytes of a request's head: request line, fields and line ends (431). 32 KiB.
     pub head_bytes: usize,

@@ -21,6 +21,7 @@ pub mod head;
 mod interims;
 mod limits;
 mod refusal;
+mod rest;
 mod service;
 mod slowest;
 mod tunnel;

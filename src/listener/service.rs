@@ -43,6 +43,9 @@ pub trait Service: Send + Sync + 'static {
     /// and tries again.
     fn accept_failed(&self, _error: &std::io::Error) {}
 
+    /// The connection longest at rest is closed to make room for another one.
+    fn sent_away(&self) {}
+
     /// At one of its addresses the listener accepts no connection any more, though nobody told it to end.
     fn accepting_ended(&self) {}
 }

@@ -119,6 +119,7 @@ pub struct Metrics {
     not_stored: ReasonCounters,
     collapsed: IntCounter,
     readers_cut: IntCounter,
+    sent_away: IntCounter,
     evictions: [IntCounter; EvictionCause::ALL.len()],
     purges: [[IntCounter; PurgeMode::ALL.len()]; PurgeKind::ALL.len()],
     invalidations_ignored: IntCounter,
@@ -181,6 +182,10 @@ impl Metrics {
                     &["reason"],
                 ),
                 &[],
+            ),
+            sent_away: declare.counter(
+                "larder_connections_sent_away_total",
+                "Client connections at rest that were closed to make room for new ones.",
             ),
             collapsed: declare.counter(
                 "larder_collapsed_requests_total",
@@ -276,6 +281,11 @@ impl Metrics {
     /// A client left before its answer began.
     pub fn abandoned(&self) {
         self.requests.abandoned();
+    }
+
+    /// A connection at rest was closed to make room for another.
+    pub fn sent_away(&self) {
+        self.sent_away.inc();
     }
 
     /// A request joined a flight that another one leads.

@@ -119,6 +119,14 @@ impl Events {
         );
     }
 
+    /// All seats are taken: the connection longest at rest is closed for a new one.
+    pub fn sent_away(&self) {
+        self.metrics.sent_away();
+        tracing::warn!(
+            "all places for clients are taken: the connection longest at rest is closed for a new one"
+        );
+    }
+
     /// An invalidation was accepted into the ledger.
     pub fn purged(&self, kind: PurgeKind, mode: PurgeMode, sequence: u64) {
         self.metrics.purged(kind, mode);

@@ -51,6 +51,20 @@ impl Larder {
         Larder::run(directory, &command)
     }
 
+    /// In front of one backend, with these limits of descriptors (`soft:hard`) and further lines of configuration.
+    pub fn limited(descriptors: &str, backend: &str, configuration: &str) -> Larder {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("larder.toml");
+        let backend = format!("[backend.app]\nendpoints = [\"{backend}\"]\n");
+        std::fs::write(&file, format!("{configuration}\n{backend}")).expect("the configuration is written");
+        let serving = serve(&directory);
+        let mut command = Command::new(super::process::program("prlimit"));
+        command.arg(format!("--nofile={descriptors}")).arg(serving.get_program()).args(serving.get_args());
+        command.args(["--listen", "127.0.0.1:0", "--config"]).arg(file).current_dir(directory.path());
+        command.env_remove("PORT").env_remove("RUST_LOG");
+        Larder::run(directory, &command)
+    }
+
     fn start(directory: TempDir, arguments: &[&str]) -> Larder {
         let mut command = serve(&directory);
         command.args(arguments).args(["--listen", "127.0.0.1:0"]);

@@ -28,6 +28,7 @@ pub struct TestService {
     answer: Answer,
     pub calls: AtomicUsize,
     pub open: Arc<AtomicUsize>,
+    pub sent_away: AtomicUsize,
     finished: mpsc::UnboundedSender<(Outcome, Sent)>,
 }
 
@@ -69,6 +70,10 @@ impl Service for TestService {
 
     fn finished(&self, outcome: &Outcome, sent: Sent) {
         let _ = self.finished.send((outcome.clone(), sent));
+    }
+
+    fn sent_away(&self) {
+        self.sent_away.fetch_add(1, Ordering::SeqCst);
     }
 
     fn opened(&self, _peer: &Peer) -> Counted {
@@ -177,6 +182,7 @@ impl House {
             answer: Box::new(move |request| Box::pin(answer(request))),
             calls: AtomicUsize::new(0),
             open: Arc::default(),
+            sent_away: AtomicUsize::new(0),
             finished: sender,
         });
         let (handle, signal) = drain();
