@@ -24,7 +24,7 @@ use larder::message::{Body, Fields, InterimSender, Length, Peer, Request, Respon
 use larder::metrics::{Ending, Events, Finished};
 use larder::pipeline::keys::KeyMaker;
 use larder::pipeline::{Parts, Pipeline, PublicPurging, RefetchSettings, Refetching, RoutePlan, Routing};
-use larder::policy::{AmbiguousPaths, QueryRule, Routes};
+use larder::policy::{AmbiguousPaths, CookieRule, QueryRule, Routes};
 use larder::semantics::freshness::Exchange;
 use larder::semantics::key::Secret;
 use larder::semantics::storability::{self, Storability, StoreRequest};
@@ -146,6 +146,8 @@ fn pipeline() -> Pipeline {
         backend,
         policy: Arc::new(Policy::default()),
         query: QueryRule::default(),
+        cookies: CookieRule::default(),
+        by_cookie: false,
         passes: false,
     };
     let store = Store::new(StoreSettings::for_memory(256 << 20));

@@ -76,7 +76,8 @@ fn one_backend_is_configuration_enough() {
     assert_eq!(settings.memory_bytes, GIBIBYTE);
     assert_eq!(settings.max_object_bytes, GIBIBYTE / 8);
     assert_eq!(&*settings.backends[0].name, "app");
-    let route = settings.routes.select("any.host", "/any/path", &http::Method::GET);
+    let route =
+        settings.routes.select("any.host", "/any/path", &http::Method::GET, &larder::message::Fields::new());
     assert_eq!((route.number, route.backend, route.handling), (0, BackendIndex(0), Handling::Cache));
     assert_eq!(route.cache.stale_while_revalidate, settings.cache.stale_while_revalidate);
 }
@@ -158,7 +159,8 @@ fn a_route_has_its_own_rules_and_the_caches_where_it_has_none() {
         pass = true
         "#,
     );
-    let select = |host, path| settings.routes.select(host, path, &http::Method::GET);
+    let select =
+        |host, path| settings.routes.select(host, path, &http::Method::GET, &larder::message::Fields::new());
     let route = select("www.example.com", "/static/a");
     assert_eq!((route.number, route.backend), (1, BackendIndex(0)));
     assert_eq!(route.cache.ttl.unwrap().as_secs(), 3600);

@@ -145,9 +145,6 @@ fn we_reuse_because(exchange: &Exchange, verdict: Ours) -> Option<&'static str> 
     if exchange.says("proxy-revalidate") {
         return Some("RFC 9111 §5.2.2.8: applies 'once the response has become stale'");
     }
-    if exchange.has("set-cookie") && exchange.says("s-maxage") {
-        return Some("RFC 9111 §7.3: Set-Cookie does not inhibit caching; s-maxage is for shared caches");
-    }
     if exchange.says("must-understand") && exchange.says("no-store") {
         return Some("RFC 9111 §5.2.2.3: an understood must-understand overrules no-store");
     }
@@ -221,7 +218,7 @@ fn we_do_not_because(exchange: &Exchange, facts: Option<&Facts>, now: Moment) ->
         return Some("RFC 9111 §3: what has neither lifetime nor validator is not worth storing");
     }
     if exchange.has("set-cookie") {
-        return Some("the operator's default: Set-Cookie is stored with public or s-maxage only");
+        return Some("the operator's default: what sets a cookie is for the client that asked");
     }
     None
 }

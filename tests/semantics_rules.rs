@@ -19,6 +19,8 @@ mod invalidation;
 mod range;
 #[path = "semantics_rules/reuse.rs"]
 mod reuse;
+#[path = "semantics_rules/sharing.rs"]
+mod sharing;
 #[path = "semantics_rules/staleness.rs"]
 mod staleness;
 #[path = "semantics_rules/status.rs"]

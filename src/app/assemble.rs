@@ -21,7 +21,7 @@ use crate::metrics::operations::{self, OperationsLogFormat, OperationsLogSetting
 use crate::metrics::{AccessLog, AccessLogDestination, AccessLogFormat, AccessLogSettings, Events, Metrics};
 use crate::pipeline::keys::KeyMaker;
 use crate::pipeline::{self, Pipeline, PublicPurging, RefetchSettings, Refetching, RoutePlan, Routing};
-use crate::policy::{self, Handling, Route};
+use crate::policy::{self, Handling, Match, Route};
 use crate::semantics;
 use crate::semantics::key;
 use crate::store::expression::ExpressionLimits;
@@ -131,15 +131,18 @@ fn identity(settings: &Settings) -> Identity {
 }
 
 fn routing(settings: &Settings, backends: &[Arc<Backend>]) -> Routing {
-    let plan = |route: &Route| RoutePlan {
+    let plan = |when: Option<&Match>, route: &Route| RoutePlan {
         // More routes than that have no file.
         number: u16::try_from(route.number).unwrap_or(u16::MAX),
         backend: backends[route.backend.0].clone(),
         policy: Arc::new(policy(settings, route)),
         query: route.cache.query.clone(),
+        cookies: route.cache.cookies.clone(),
+        by_cookie: when.is_some_and(|when| !when.cookies.is_empty()),
         passes: route.handling == Handling::Pass,
     };
-    let mut plans: Vec<_> = settings.routes.iter().map(|(_, route)| (route.number, plan(route))).collect();
+    let mut plans: Vec<_> =
+        settings.routes.iter().map(|(when, route)| (route.number, plan(when, route))).collect();
     plans.sort_by_key(|(number, _)| *number);
     let ambiguous = match settings.server.ambiguous_paths {
         config::AmbiguousPaths::Strictest => policy::AmbiguousPaths::Strictest,
@@ -162,6 +165,7 @@ fn policy(settings: &Settings, route: &Route) -> semantics::Policy {
         surrogate_control: cache.surrogate_control,
         surrogate_token: cache.surrogate_token.as_str().into(),
         ttl: own.ttl,
+        ttl_statuses: own.ttl_statuses.clone(),
         default_ttl: own.default_ttl,
         heuristic_fraction: cache.heuristic_fraction,
         heuristic_max: cache.heuristic_max,
@@ -173,16 +177,8 @@ fn policy(settings: &Settings, route: &Route) -> semantics::Policy {
             config::SharedMaxAge::AllowsStatedWindows => rules::SharedMaxAge::AllowsStatedWindows,
         },
         keep: cache.keep,
-        set_cookie: match cache.set_cookie {
-            config::SetCookie::Never => rules::SetCookie::Never,
-            config::SetCookie::WhenShared => rules::SetCookie::WhenShared,
-            config::SetCookie::Standard => rules::SetCookie::Standard,
-        },
-        cookies: match cache.cookies {
-            config::Cookies::Pass => rules::Cookies::Pass,
-            config::Cookies::ExplicitOnly => rules::Cookies::ExplicitOnly,
-            config::Cookies::Standard => rules::Cookies::Standard,
-        },
+        set_cookie: own.set_cookie,
+        cookies: own.sharing,
         age_errors: match cache.age_errors {
             config::AgeErrors::Ignore => rules::AgeErrors::Ignore,
             config::AgeErrors::Stale => rules::AgeErrors::Stale,

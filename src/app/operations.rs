@@ -15,7 +15,7 @@ use crate::admin::{
 use crate::clock::{Clock, Moment};
 use crate::front::normal_host;
 use crate::listener::Crew;
-use crate::message::lines_of;
+use crate::message::{Fields, lines_of};
 use crate::metrics::{EvictionCause, PurgeMode};
 use crate::semantics::key::Uri;
 use crate::semantics::{Facts, Policy};
@@ -159,7 +159,7 @@ impl Operations for Desk {
         let key = Key(pipeline.key(host, uri.path_and_query()));
         let path = uri.path_and_query().split('?').next().unwrap_or("/");
         let routing = pipeline.routing.load();
-        let policy = &routing.select(host, path, &http::Method::GET).policy;
+        let policy = &routing.select(host, path, &http::Method::GET, &Fields::new()).policy;
         let now = self.clock.now();
         let variants = pipeline.store.look_up(key).iter().map(|held| inspected(held, policy, now)).collect();
         Ok(Inspection { url: uri.to_string(), ledger_head: pipeline.store.ledger().head().get(), variants })

@@ -192,10 +192,11 @@ fn digits(text: &[u8]) -> Option<u64> {
 /// # Errors
 /// The section is malformed.
 pub(super) fn trailers(block: &[u8], lines: usize) -> Result<HeaderMap, &'static str> {
-    const NEVER: [&str; 11] = [
+    const NEVER: [&str; 12] = [
         "host",
         "cache-control",
         "set-cookie",
+        "set-cookie2",
         "vary",
         "content-encoding",
         "content-type",

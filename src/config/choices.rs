@@ -2,36 +2,37 @@
 
 use std::path::PathBuf;
 
+use serde_json::{Value as Json, json};
+use toml::de::DeValue;
+
 use super::check;
-use super::problem::Fault;
-use super::section::words;
-use super::value::Text;
+use super::problem::{Fault, Problems};
+use super::section::{Setting, words};
+use super::value::{Text, Value, Written};
 use crate::policy::{ClientDirectives, UnsafeMethods};
+use crate::semantics::policy::{Cookies, SetCookie};
 
-words! {
-    /// When a response with `Set-Cookie` may be stored.
-    pub enum SetCookie as "choice" {
-        /// never.
-        Never = "never",
-        /// only if it says that it is meant for shared caches: `public`, `s-maxage`, or a lifetime in a
-        /// targeted field or `Surrogate-Control`.
-        WhenShared = "when-shared",
-        /// as any other response (RFC 9111 §7.3): whoever gets it gets the cookie.
-        Standard = "standard",
-    }
-}
+words! {@text SetCookie as "choice" {
+    /// it is for the client that asked, and not stored.
+    Pass = "pass",
+    /// it is stored without the cookie; only the client that asked gets the cookie.
+    Strip = "strip",
+    /// it is stored as it is (RFC 9111 §7.3): whoever gets it gets the cookie.
+    Store = "store",
+}}
 
-words! {
-    /// How a request with `Cookie` may use the cache.
-    pub enum Cookies as "choice" {
-        /// it never does.
-        Pass = "pass",
-        /// where the response's lifetime is explicit, not where it is guessed.
-        ExplicitOnly = "explicit-only",
-        /// as any other request: what the standard says.
-        Standard = "standard",
-    }
-}
+words! {@text Cookies as "choice" {
+    /// it never does.
+    Pass = "pass",
+    /// where the origin says itself that a response is for all: by a lifetime, or by `public`. Neither a guess
+    /// nor `ttl` and `default_ttl` count.
+    ExplicitOnly = "explicit-only",
+    /// and where `ttl` or `default_ttl` gives the lifetime: these pages are the same for everybody, whatever
+    /// the cookie.
+    Share = "share",
+    /// as any other request, guesses included: what the standard says.
+    Standard = "standard",
+}}
 
 words! {
     /// Whether `s-maxage` forbids stale use where the response itself names a stale window.
@@ -242,6 +243,41 @@ impl Text for StatusRange {
 
     fn of_number(number: &str) -> Option<String> {
         Some(number.to_string())
+    }
+}
+
+/// A table of settings about cookies, or the one word that is most often all of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WordOrTable<T>(pub T);
+
+impl<T: Value + From<Cookies>> Value for WordOrTable<T> {
+    fn kind() -> String {
+        "choice, or table".to_string()
+    }
+
+    fn read(written: &Written<'_>, problems: &mut Problems) -> Option<Self> {
+        match written.get_ref() {
+            DeValue::Table(_) => T::read(written, problems).map(WordOrTable),
+            _ => Cookies::read(written, problems).map(|word| WordOrTable(word.into())),
+        }
+    }
+
+    fn show(&self) -> Option<String> {
+        None
+    }
+
+    fn schema() -> Json {
+        let mut schema = T::schema();
+        if let Some(schema) = schema.as_object_mut() {
+            // What is said of a table's settings holds where it is one.
+            schema.remove("type");
+            schema.insert("anyOf".to_string(), json!([Cookies::schema(), {"type": "object"}]));
+        }
+        schema
+    }
+
+    fn settings() -> Vec<Setting> {
+        T::settings()
     }
 }
 

@@ -129,5 +129,8 @@ fn rows(page: &mut String, before: &str, settings: &[Setting]) {
 }
 
 fn choices(choices: &[(&str, &str)]) -> String {
-    choices.iter().map(|(word, meaning)| format!("<br>`\"{word}\"`: {}", paragraphs(meaning))).collect()
+    choices
+        .iter()
+        .map(|(word, meaning)| format!("<br>`\"{word}\"`: {}", paragraphs(meaning).replace('\n', " ")))
+        .collect()
 }

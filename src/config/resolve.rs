@@ -9,7 +9,7 @@ use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::address::{AdminAddress, Endpoint, ListenAddress};
-use super::choices::{AccessLog, HostName, LogFormat};
+use super::choices::{AccessLog, HostName, LogFormat, WordOrTable};
 use super::environment::Environment;
 use super::problem::{Fault, Place, Problems, Source};
 use super::rooms::{Backend, Cache};
@@ -17,9 +17,10 @@ use super::suggest::nearest;
 use super::tokens::{Token, in_file, in_variable};
 use super::units::{Amount, Size};
 use super::value::{Text, Value, Written};
-use super::written::{File, Query, Route as WrittenRoute, RouteCache as WrittenCache};
+use super::written::{File, Query, Route as WrittenRoute, RouteCache as WrittenCache, RouteCookies};
 use super::{Admin, NamedBackend, PurgeRights, Settings};
-use crate::policy::{BackendIndex, Handling, Match, QueryRule, Route, RouteCache, Routes};
+use crate::policy::{BackendIndex, CookieRule, Handling, Match, QueryRule, Route, RouteCache, Routes};
+use crate::semantics::policy::TtlStatuses;
 
 /// What the command line says; it counts before the file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -342,6 +343,7 @@ impl Resolver<'_, '_> {
                 hosts: route.matching.host.0.clone(),
                 paths: route.matching.path.0.clone(),
                 methods: route.matching.method.0.clone(),
+                cookies: route.matching.cookie.0.clone(),
             };
             self.warn_of_unreachable(spanned, &when, &rules);
             self.check_route_cache(route);
@@ -433,6 +435,10 @@ impl Resolver<'_, '_> {
             let fault = Fault::new("`ttl` holds for every response, so `default_ttl` has no effect");
             self.problems.warning(Place::File(cache.span()), "", fault.help("remove one of the two"));
         }
+        if rules.ttl_statuses.is_some() && rules.ttl.is_none() {
+            let fault = Fault::new("`ttl_statuses` says what `ttl` is for, and there is no `ttl`");
+            self.problems.warning(Place::File(cache.span()), "", fault.help("add `ttl`, or remove it"));
+        }
         if let Some(Query { keep: Some(_), drop, .. }) = &rules.query
             && !drop.is_empty()
         {
@@ -460,14 +466,27 @@ fn route_cache(cache: &Cache, own: Option<&WrittenCache>) -> RouteCache {
     let none = WrittenCache::default();
     let own = own.unwrap_or(&none);
     let query = own.query.clone().unwrap_or_default();
+    let none = RouteCookies::default();
+    let cookies = own.cookies.as_ref().map_or(&none, |WordOrTable(table)| table);
+    let WordOrTable(everywhere) = &cache.cookies;
     RouteCache {
         ttl: own.ttl,
+        ttl_statuses: own.ttl_statuses.as_ref().map_or_else(TtlStatuses::default, |statuses| {
+            TtlStatuses::Listed(statuses.iter().map(|span| (span.first, span.last)).collect())
+        }),
         default_ttl: own.default_ttl.or(cache.default_ttl),
         stale_while_revalidate: own.stale_while_revalidate.unwrap_or(cache.stale_while_revalidate),
         stale_if_error: own.stale_if_error.unwrap_or(cache.stale_if_error),
         stale_after: own.stale_after.or(cache.stale_after),
         client_directives: own.client_directives.unwrap_or(cache.client_directives),
         unsafe_methods: own.unsafe_methods.unwrap_or(cache.unsafe_methods),
+        set_cookie: own.set_cookie.unwrap_or(cache.set_cookie),
+        sharing: cookies.sharing.unwrap_or(everywhere.sharing),
+        cookies: CookieRule {
+            ignore: cookies.ignore.as_ref().unwrap_or(&everywhere.ignore).clone(),
+            keep: cookies.keep.as_ref().or(everywhere.keep.as_ref()).cloned(),
+            bypass: cookies.bypass.as_ref().unwrap_or(&everywhere.bypass).clone(),
+        },
         query: QueryRule { drop: query.drop, keep: query.keep, sort: query.sort },
     }
 }

@@ -9,13 +9,14 @@ use ipnet::IpNet;
 use super::address::Endpoint;
 use super::check;
 use super::choices::{
-    AccessLog, AgeErrors, AmbiguousPaths, Balance, CacheStatus, Contradicting304, Cookies, HostField,
-    LogFormat, LogLevel, SetCookie, SharedMaxAge, StatusRange, UnderscoreFields,
+    AccessLog, AgeErrors, AmbiguousPaths, Balance, CacheStatus, Contradicting304, HostField, LogFormat,
+    LogLevel, SharedMaxAge, StatusRange, UnderscoreFields, WordOrTable,
 };
 use super::problem::Fault;
 use super::section::section;
 use super::units::{Amount, Size};
-use crate::policy::{ClientDirectives, UnsafeMethods};
+use crate::policy::{ClientDirectives, NamePattern, UnsafeMethods};
+use crate::semantics::policy::{Cookies, SetCookie};
 
 const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -76,10 +77,11 @@ section! {
         /// The name under which a `Surrogate-Control` directive may address this Larder alone, and which
         /// the origin is told in `Surrogate-Capability`.
         pub surrogate_token: String = "larder".to_string(),
-        /// When a response with `Set-Cookie` may be stored.
-        pub set_cookie: SetCookie = SetCookie::WhenShared,
-        /// How a request with `Cookie` may use the cache.
-        pub cookies: Cookies = Cookies::ExplicitOnly,
+        /// What becomes of a response with `Set-Cookie`.
+        pub set_cookie: SetCookie = SetCookie::Pass,
+        /// Which cookies count, and how a request that has some may use the cache: a table, or the one word of
+        /// its `sharing`.
+        pub cookies: WordOrTable<CookieRules> = WordOrTable::default(),
         /// Whether `s-maxage` forbids stale use even where the response names a stale window beside it.
         pub shared_max_age: SharedMaxAge = SharedMaxAge::ForbidsStale,
         /// What an `Age` that is not one number means.
@@ -154,6 +156,36 @@ section! {
         /// The share of one core that the sweeper may take, unless the list of purges is half full.
         pub sweep_share: f64 = 0.2 => check::share,
     }
+}
+
+section! {
+    /// Which cookies count. What is ignored is taken out of a request that may be answered from the cache (GET,
+    /// HEAD, QUERY) before anything else is decided: it is neither sent to the origin nor part of what `Vary`
+    /// selects by, and makes no request personal. Requests that pass keep all of their cookies.
+    pub struct CookieRules {
+        /// How a request that has cookies left may use the cache.
+        pub sharing: Cookies = Cookies::ExplicitOnly,
+        /// Cookies that are ignored; `*` stands for anything, and case matters. By default those by which
+        /// Google Analytics counts visitors, which only its own scripts in the browser read.
+        pub ignore: Vec<NamePattern> = names(&IGNORED_COOKIES),
+        /// The only cookies that count; all others are ignored. An empty list ignores all.
+        pub keep: Option<Vec<NamePattern>> = None,
+        /// Requests with one of these cookies go to the origin without a look into the cache, and what answers
+        /// them is not stored.
+        pub bypass: Vec<NamePattern> = Vec::new(),
+    }
+}
+
+impl From<Cookies> for CookieRules {
+    fn from(sharing: Cookies) -> Self {
+        CookieRules { sharing, ..CookieRules::default() }
+    }
+}
+
+const IGNORED_COOKIES: [&str; 5] = ["_ga", "_ga_*", "_gid", "_gat", "_gat_*"];
+
+fn names(texts: &[&str]) -> Vec<NamePattern> {
+    texts.iter().filter_map(|text| NamePattern::parse(text).ok()).collect()
 }
 
 const TAG_FIELDS: [&str; 8] = [

@@ -8,7 +8,7 @@ use serde_spanned::Spanned;
 
 use super::address::{AdminAddress, ListenAddress};
 use super::check;
-use super::choices::HostName;
+use super::choices::{HostName, StatusRange, WordOrTable};
 use super::problem::Fault;
 use super::rooms::{Backend, Cache, Limits, Log, Node, PurgeAccess, Server};
 use super::section::section;
@@ -16,6 +16,7 @@ use super::value::{Named, OneOrMany, Text};
 use crate::policy::{
     ClientDirectives, HostPattern, NamePattern, PathPattern, PatternError, UnsafeMethods, pattern_for,
 };
+use crate::semantics::policy::{Cookies, SetCookie};
 
 section! {
     /// Where Larder listens. These come first in the file, before any `[table]`.
@@ -88,6 +89,8 @@ section! {
         pub path: OneOrMany<PathPattern> = OneOrMany::default(),
         /// The method.
         pub method: OneOrMany<Method> = OneOrMany::default(),
+        /// The name of a cookie that the request has: `wordpress_logged_in_*`. Case matters.
+        pub cookie: OneOrMany<NamePattern> = OneOrMany::default(),
     }
 }
 
@@ -95,8 +98,13 @@ section! {
     /// The caching rules of one route. What is left out is as `[cache]` has it.
     pub struct RouteCache {
         /// How long a response is fresh, whatever the origin says. What the origin forbids to store is not
-        /// stored even so.
+        /// stored even so; and what answers a request with cookies is stored by it only where the origin says
+        /// itself that it is for all, or `cookies` says `"share"`.
         pub ttl: Option<Duration> = None,
+        /// The statuses that `ttl` is for: `"404"`, `"200-299"`. Left out, those that RFC 9110 §15.1 lets a
+        /// cache keep by a guess (200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501), so that an error
+        /// is not everybody's page for an hour.
+        pub ttl_statuses: Option<Vec<StatusRange>> = None,
         /// How long a response is fresh about which the origin says nothing.
         pub default_ttl: Option<Duration> = None,
         /// For how long a stale response is served while a fresh one is fetched, where the origin does not
@@ -110,8 +118,35 @@ section! {
         pub client_directives: Option<ClientDirectives> = None,
         /// What a request with an unsafe method takes along that the origin answers with success.
         pub unsafe_methods: Option<UnsafeMethods> = None,
+        /// What becomes of a response with `Set-Cookie`.
+        pub set_cookie: Option<SetCookie> = None,
+        /// Which cookies count, and how a request that has some may use the cache: a table, or the one word of
+        /// its `sharing`.
+        pub cookies: Option<WordOrTable<RouteCookies>> = None,
         /// What of the query counts.
         pub query: Option<Query> = None,
+    }
+}
+
+section! {
+    /// Which cookies count on one route. What is left out is as `[cache]` has it.
+    pub struct RouteCookies {
+        /// How a request that has cookies left may use the cache.
+        pub sharing: Option<Cookies> = None,
+        /// Cookies that are ignored: neither sent, nor keyed, nor do they make a request personal. `*` stands
+        /// for anything, as in `utm*`; case matters.
+        pub ignore: Option<Vec<NamePattern>> = None,
+        /// The only cookies that count; all others are ignored. An empty list ignores all.
+        pub keep: Option<Vec<NamePattern>> = None,
+        /// Requests with one of these cookies go to the origin without a look into the cache, and what answers
+        /// them is not stored.
+        pub bypass: Option<Vec<NamePattern>> = None,
+    }
+}
+
+impl From<Cookies> for RouteCookies {
+    fn from(sharing: Cookies) -> Self {
+        RouteCookies { sharing: Some(sharing), ..RouteCookies::default() }
     }
 }
 

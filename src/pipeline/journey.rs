@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, MAX_FORWARDS, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, COOKIE, MAX_FORWARDS,
+    UPGRADE, VIA,
 };
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
@@ -21,8 +22,10 @@ use crate::front::page::{page, plain};
 use crate::message::{
     Body, BodyError, CacheResult, Fields, Length, Outcome, Request, RequestId, Response, Value,
 };
+use crate::policy::{CookieRule, Kept, has_cookie};
 use crate::semantics::RequestFacts;
 use crate::semantics::facts::Facts;
+use crate::semantics::request::CacheMethod;
 use crate::semantics::reuse::{self, Reuse, Unusable};
 use crate::semantics::status::CacheStatus;
 use crate::semantics::variant::{NormalFields, Selecting};
@@ -58,6 +61,8 @@ pub struct Journey {
     pub facts: RequestFacts,
     pub plan: Arc<RoutePlan>,
     pub(super) reading: PathReading,
+    /// It has a cookie with which the operator lets no request into the cache.
+    pub bypasses: bool,
     pub key: Key,
     /// Path and query as the origin is asked for what may be stored: the rules of the route are applied.
     pub target: Bytes,
@@ -83,11 +88,15 @@ impl Pipeline {
     /// What is known of a request before anything is decided.
     pub(super) fn begin(&self, mut admitted: Box<Admitted>, id: RequestId) -> Journey {
         self.identity.settle(&mut admitted);
-        let request = &admitted.request;
-        let facts = RequestFacts::read(&request.method, &request.headers);
         let routing = self.routing.load();
         let Course { plan, reading } = routing.course_of(&admitted);
-        let target = match plan.query.target(&admitted.target) {
+        let bypasses = has_cookie(&admitted.request.headers, &plan.cookies.bypass);
+        if !bypasses && may_be_shared(&admitted.request, &plan) {
+            drop_ignored_cookies(&mut admitted.request.headers, &plan.cookies);
+        }
+        let request = &admitted.request;
+        let facts = RequestFacts::read(&request.method, &request.headers);
+        let target = match routing.query_rule(&plan, &admitted).target(&admitted.target) {
             Cow::Borrowed(same) => admitted.target.slice(..same.len()),
             Cow::Owned(other) => Bytes::from(other),
         };
@@ -97,6 +106,7 @@ impl Pipeline {
             facts,
             plan,
             reading,
+            bypasses,
             key,
             target,
             id,
@@ -281,7 +291,8 @@ impl Journey {
 
     /// Whether the rules let this request look into the cache.
     pub fn may_look_up(&self) -> Result<(), Unusable> {
-        reuse::admits(&self.facts, &self.plan.policy)
+        reuse::admits(&self.facts, &self.plan.policy)?;
+        if self.bypasses { Err(Unusable::Cookie) } else { Ok(()) }
     }
 
     /// Whether a GET or HEAD came with content.
@@ -298,19 +309,7 @@ impl Journey {
     /// Whether the client asks for a switch to another protocol (RFC 9110 §7.8). Another HTTP is none: in a
     /// tunnel of HTTP/2 requests would pass that nobody has admitted, so they are asked for in HTTP/1.1.
     pub fn wants_upgrade(&self) -> bool {
-        let is_http = |line: Value<'_>| {
-            line.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).any(|protocol| {
-                let name = protocol.split(|b| *b == b'/').next().unwrap_or_default();
-                [&b"h2c"[..], b"h2", b"http"].iter().any(|other| name.eq_ignore_ascii_case(other))
-            })
-        };
-        let named = |line: Value<'_>| {
-            line.as_bytes().split(|b| *b == b',').any(|m| m.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-        };
-        self.headers().contains_key(UPGRADE)
-            && !self.headers().get_all(UPGRADE).any(is_http)
-            && self.admitted.request.version == http::Version::HTTP_11
-            && self.headers().get_all(CONNECTION).any(named)
+        wants_upgrade(&self.admitted.request)
     }
 
     /// What is left of `Max-Forwards`, where it counts (RFC 9110 §7.6.2).
@@ -362,9 +361,14 @@ impl Journey {
     ) -> &Fields {
         let mut names = among.into_iter().flat_map(|selecting| selecting.entries());
         match names.any(|(name, _)| identity.writes(name)) {
-            true => self.told.get_or_init(|| identity.fields_for_origin(&self.admitted)),
+            true => self.told(identity),
             false => self.headers(),
         }
+    }
+
+    /// The fields as the origin is told them.
+    pub(super) fn told(&self, identity: &Identity) -> &Fields {
+        self.told.get_or_init(|| identity.fields_for_origin(&self.admitted))
     }
 
     /// Remembers what a response for the same key varies by, so that this request waits only for its own
@@ -434,4 +438,43 @@ fn outcome_of(
         origin_wait: None,
         error: None,
     })
+}
+
+/// Whether what answers the request may come from the cache, or go there.
+fn may_be_shared(request: &Request, plan: &RoutePlan) -> bool {
+    !plan.passes && CacheMethod::of(&request.method).may_use_stored() && !wants_upgrade(request)
+}
+
+/// Takes out of a request's cookies those that do not count.
+fn drop_ignored_cookies(headers: &mut Fields, rule: &CookieRule) {
+    if rule.keeps_all() || !headers.contains_key(COOKIE) {
+        return;
+    }
+    match rule.kept(headers.get_all(COOKIE).map(|line| line.as_bytes())) {
+        Kept::All => {}
+        Kept::Nothing => {
+            headers.remove(COOKIE);
+        }
+        // All of it stood in a field before.
+        Kept::Some(text) => {
+            let _ = headers.insert_parts(COOKIE, &[&text]);
+        }
+    }
+}
+
+fn wants_upgrade(request: &Request) -> bool {
+    let headers = &request.headers;
+    let is_http = |line: Value<'_>| {
+        line.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).any(|protocol| {
+            let name = protocol.split(|b| *b == b'/').next().unwrap_or_default();
+            [&b"h2c"[..], b"h2", b"http"].iter().any(|other| name.eq_ignore_ascii_case(other))
+        })
+    };
+    let named = |line: Value<'_>| {
+        line.as_bytes().split(|b| *b == b',').any(|m| m.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    };
+    headers.contains_key(UPGRADE)
+        && !headers.get_all(UPGRADE).any(is_http)
+        && request.version == http::Version::HTTP_11
+        && headers.get_all(CONNECTION).any(named)
 }

@@ -8,7 +8,7 @@ use super::{Journey, Pipeline};
 use crate::clock::Moment;
 use crate::front::page::plain;
 use crate::front::purge_dialects::{self, PurgeAccess, PurgeAnswer, PurgeRequest, Recognised, Refusal};
-use crate::message::{CacheResult, Response};
+use crate::message::{CacheResult, Fields, Response};
 use crate::metrics::operations::Shown;
 use crate::metrics::{PurgeKind, PurgeMode};
 use crate::semantics::status::CacheStatus;
@@ -28,7 +28,7 @@ impl Keys for Pipeline {
     fn key(&self, host: &str, target: &str) -> u128 {
         let path = target.split('?').next().unwrap_or(target);
         let routing = self.routing.load();
-        let plan = routing.select(host, path, &Method::GET);
+        let plan = routing.select(host, path, &Method::GET, &Fields::new());
         self.keys.key(host, target.as_bytes(), &plan.query)
     }
 

@@ -6,8 +6,9 @@ use http::Method;
 
 use crate::backend::Backend;
 use crate::front::Admitted;
+use crate::message::Fields;
 use crate::metrics::Sharded;
-use crate::policy::{AmbiguousPaths, Handling, QueryRule, Routes, Taken};
+use crate::policy::{AmbiguousPaths, CookieRule, Handling, QueryRule, Routes, Taken};
 use crate::semantics::Policy;
 
 /// What holds for the requests of one route.
@@ -18,6 +19,9 @@ pub struct RoutePlan {
     pub backend: Arc<Backend>,
     pub policy: Arc<Policy>,
     pub query: QueryRule,
+    pub cookies: CookieRule,
+    /// Cookies decided that a request takes it.
+    pub by_cookie: bool,
     /// Its requests go straight to the origin.
     pub passes: bool,
 }
@@ -64,19 +68,30 @@ impl Routing {
     }
 
     /// The plan for a request.
-    pub fn select(&self, host: &str, path: &str, method: &Method) -> &Arc<RoutePlan> {
-        let number = self.routes.select(host, path, method).number;
+    pub fn select(&self, host: &str, path: &str, method: &Method, fields: &Fields) -> &Arc<RoutePlan> {
+        let number = self.routes.select(host, path, method, fields).number;
         let plans = self.plans.mine();
         plans.get(number).unwrap_or(&plans[0])
+    }
+
+    /// What of a request's query counts. Where cookies decided the route, it is what counts without them: a
+    /// purge of a URL knows of no cookies, and must find what is stored.
+    pub fn query_rule<'p>(&'p self, plan: &'p Arc<RoutePlan>, admitted: &Admitted) -> &'p QueryRule {
+        if !plan.by_cookie {
+            return &plan.query;
+        }
+        let method = &admitted.request.method;
+        &self.select(&admitted.host, admitted.path(), method, &Fields::new()).query
     }
 
     /// The course of a request in normal form.
     pub fn course_of(&self, admitted: &Admitted) -> Course {
         let plans = self.plans.mine();
         let (path, method) = (admitted.path(), &admitted.request.method);
+        let fields = &admitted.request.headers;
         let by_number =
             |plans: &[Arc<RoutePlan>], number: usize| plans.get(number).unwrap_or(&plans[0]).clone();
-        let (plan, reading) = match self.routes.choose(&admitted.host, path, method, self.ambiguous) {
+        let (plan, reading) = match self.routes.choose(&admitted.host, path, method, fields, self.ambiguous) {
             Taken::Perhaps(route) if route.handling != Handling::Pass => {
                 (by_number(self.strict.mine(), route.number), PathReading::Passed)
             }

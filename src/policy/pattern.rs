@@ -297,7 +297,7 @@ impl fmt::Display for PathPattern {
     }
 }
 
-/// A pattern of query parameter names: `gclid`, `utm_*`. `*` stands for any characters; case matters.
+/// A pattern of names of query parameters or cookies: `gclid`, `utm_*`. `*` stands for any characters; case matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamePattern(String);
 
@@ -312,6 +312,11 @@ impl NamePattern {
             _ if is_regular_expression(text) => Err(PatternError::RegularExpression),
             _ => Ok(NamePattern(text.to_string())),
         }
+    }
+
+    /// Whether every name that `other` matches is surely matched by this one too.
+    pub(super) fn covers(&self, other: &NamePattern) -> bool {
+        self == other || (!other.0.contains('*') && self.matches(other.0.as_bytes()))
     }
 
     /// Whether `name` is one of those meant. Takes time linear in both, times the number of stars.

@@ -7,8 +7,10 @@ use foldhash::fast::RandomState;
 use http::Method;
 
 use super::readings::{look, readings};
-use super::{HostPattern, PathPattern, QueryRule};
+use super::{CookieRule, HostPattern, NamePattern, PathPattern, QueryRule, has_cookie};
+use crate::message::Fields;
 use crate::semantics::authority::host_of;
+use crate::semantics::policy::{Cookies, SetCookie, TtlStatuses};
 
 /// Which backend: its place in the settings' list of backends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -50,6 +52,8 @@ pub struct Match {
     pub hosts: Vec<HostPattern>,
     pub paths: Vec<PathPattern>,
     pub methods: Vec<Method>,
+    /// Names of cookies, of which the request has one.
+    pub cookies: Vec<NamePattern>,
 }
 
 impl Match {
@@ -58,12 +62,15 @@ impl Match {
         covers_all(&self.hosts, &other.hosts, HostPattern::covers)
             && covers_all(&self.paths, &other.paths, PathPattern::covers)
             && covers_all(&self.methods, &other.methods, Method::eq)
+            && covers_all(&self.cookies, &other.cookies, NamePattern::covers)
     }
 
-    fn matches(&self, host: &str, path: Spelling<'_>, method: &Method) -> bool {
+    fn matches(&self, host: &str, path: Spelling<'_>, method: &Method, fields: &Fields) -> bool {
         (self.methods.is_empty() || self.methods.contains(method))
             && (self.paths.is_empty() || self.paths.iter().any(|pattern| path.is_of(pattern)))
             && (self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.matches(host)))
+            // The dearest last: it goes over all cookies.
+            && (self.cookies.is_empty() || has_cookie(fields, &self.cookies))
     }
 
     /// Whether this can hold for hosts that no route names literally.
@@ -152,6 +159,8 @@ impl Route {
 pub struct RouteCache {
     /// Freshness lifetime in place of whatever the origin says; only of what may be stored at all.
     pub ttl: Option<Duration>,
+    /// The statuses that `ttl` is for.
+    pub ttl_statuses: TtlStatuses,
     /// Freshness lifetime where the origin says nothing.
     pub default_ttl: Option<Duration>,
     /// The window of RFC 5861 §3 where the origin says nothing.
@@ -162,6 +171,10 @@ pub struct RouteCache {
     pub stale_after: Option<Duration>,
     pub client_directives: ClientDirectives,
     pub unsafe_methods: UnsafeMethods,
+    pub set_cookie: SetCookie,
+    /// How requests that have cookies left may use the cache.
+    pub sharing: Cookies,
+    pub cookies: CookieRule,
     pub query: QueryRule,
 }
 
@@ -203,15 +216,23 @@ impl Routes {
     }
 
     /// The route of a request. `host` is in lower case; a port behind it is not looked at. `path` is
-    /// without the query. Allocates nothing unless a host pattern with stars has to be tried.
-    pub fn select(&self, host: &str, path: &str, method: &Method) -> &Route {
-        self.select_by(host, Spelling::Literal(path), method)
+    /// without the query; `fields` are as the client sent them. Allocates nothing unless a host pattern with
+    /// stars has to be tried.
+    pub fn select(&self, host: &str, path: &str, method: &Method, fields: &Fields) -> &Route {
+        self.select_by(host, Spelling::Literal(path), method, fields)
     }
 
     /// The route of a request, and whether it takes it however an origin reads its path. `path` is in normal form.
     /// Of one that can be read in one way only (nearly all) nothing is allocated.
-    pub fn choose(&self, host: &str, path: &str, method: &Method, ambiguous: AmbiguousPaths) -> Taken<'_> {
-        let route = self.select(host, path, method);
+    pub fn choose(
+        &self,
+        host: &str,
+        path: &str,
+        method: &Method,
+        fields: &Fields,
+        ambiguous: AmbiguousPaths,
+    ) -> Taken<'_> {
+        let route = self.select(host, path, method, fields);
         let is_looked_at = self.by_path || ambiguous == AmbiguousPaths::Refuse;
         if ambiguous == AmbiguousPaths::Literal || !is_looked_at {
             return Taken::Surely(route);
@@ -227,22 +248,22 @@ impl Routes {
                 return Taken::Refused(route);
             }
             for other in &others[1..] {
-                let read_so = self.select(host, other, method);
+                let read_so = self.select(host, other, method, fields);
                 if read_so.backend != route.backend {
                     return Taken::Refused(route);
                 }
-                let folded = self.select_by(host, Spelling::Folded(other), method);
+                let folded = self.select_by(host, Spelling::Folded(other), method, fields);
                 agree &= route.does_as(read_so) && route.does_as(folded);
             }
         }
         // Express, IIS and others do not look at the case of a path.
         if look.has_capitals || self.has_capitals || !look.is_plain {
-            agree &= route.does_as(self.select_by(host, Spelling::Folded(path), method));
+            agree &= route.does_as(self.select_by(host, Spelling::Folded(path), method, fields));
         }
         if agree { Taken::Surely(route) } else { Taken::Perhaps(route) }
     }
 
-    fn select_by(&self, host: &str, path: Spelling<'_>, method: &Method) -> &Route {
+    fn select_by(&self, host: &str, path: Spelling<'_>, method: &Method, fields: &Fields) -> &Route {
         if self.rules.is_empty() {
             return &self.rest;
         }
@@ -254,7 +275,7 @@ impl Routes {
         candidates
             .iter()
             .map(|at| &self.rules[*at])
-            .find(|(when, _)| when.matches(host, path, method))
+            .find(|(when, _)| when.matches(host, path, method, fields))
             .map_or(&self.rest, |(_, route)| route)
     }
 
@@ -275,6 +296,7 @@ mod tests {
             hosts: hosts.iter().map(|text| HostPattern::parse(text).unwrap()).collect(),
             paths: paths.iter().map(|text| PathPattern::parse(text).unwrap()).collect(),
             methods: methods.iter().map(|text| text.parse().unwrap()).collect(),
+            cookies: Vec::new(),
         }
     }
 
@@ -309,7 +331,11 @@ mod tests {
             ("", "/", "GET", 0),
         ] {
             let method: Method = method.parse().unwrap();
-            assert_eq!(routes.select(host, path, &method).number, number, "{method} {host}{path}");
+            assert_eq!(
+                routes.select(host, path, &method, &Fields::new()).number,
+                number,
+                "{method} {host}{path}"
+            );
         }
     }
 
@@ -343,8 +369,8 @@ mod tests {
             let methods: [&[&str]; 3] = [&[], &["GET"], &["POST"]];
             let conditions: Vec<Match> =
                 picks.iter().map(|(h, p, m)| when(hosts[*h], paths[*p], methods[*m])).collect();
-            let plain = conditions.iter().position(|when| when.matches(host, Spelling::Literal(path), &method));
-            let found = routes(conditions).select(host, path, &method).number;
+            let plain = conditions.iter().position(|when| when.matches(host, Spelling::Literal(path), &method, &Fields::new()));
+            let found = routes(conditions).select(host, path, &method, &Fields::new()).number;
             prop_assert_eq!(found, plain.map_or(0, |at| at + 1));
         }
 
@@ -358,8 +384,8 @@ mod tests {
             let hosts: [&[&str]; 6] = [&[], &["a.b"], &["*.b"], &["c.b", "a.b"], &["**.b"], &["*"]];
             let paths: [&[&str]; 6] = [&[], &["/s/**"], &["/q"], &["/*"], &["/s/t/**"], &["/s/*"]];
             let (wide, narrow) = (when(hosts[wide.0], paths[wide.1], &[]), when(hosts[narrow.0], paths[narrow.1], &[]));
-            if wide.covers(&narrow) && narrow.matches(host, Spelling::Literal(path), &Method::GET) {
-                prop_assert!(wide.matches(host, Spelling::Literal(path), &Method::GET));
+            if wide.covers(&narrow) && narrow.matches(host, Spelling::Literal(path), &Method::GET, &Fields::new()) {
+                prop_assert!(wide.matches(host, Spelling::Literal(path), &Method::GET, &Fields::new()));
             }
         }
     }
@@ -424,7 +450,7 @@ mod tests {
             let path = String::from_utf8(normal).unwrap();
             // Two disguises may have undone each other.
             prop_assume!(all_done(&path) == "/private/page");
-            let taken = routes.choose("h", &path, &Method::GET, AmbiguousPaths::Strictest);
+            let taken = routes.choose("h", &path, &Method::GET, &Fields::new(), AmbiguousPaths::Strictest);
             if let Taken::Surely(route) = taken {
                 prop_assert_eq!(route.handling, Handling::Pass, "{} as {}", sent, path);
             }
@@ -434,7 +460,7 @@ mod tests {
         fn no_path_makes_choosing_panic(path in "/([a-zA-Z%/.;\\\\?]|%[0-9A-F]{2}|%u[0-9a-f]{4}|%C0%AF|%EF%BC%8F){0,30}") {
             let routes = routes(vec![when(&[], &["/a/**", "/**/*.css"], &[])]);
             for ambiguous in [AmbiguousPaths::Strictest, AmbiguousPaths::Refuse, AmbiguousPaths::Literal] {
-                routes.choose("h", &path, &Method::GET, ambiguous);
+                routes.choose("h", &path, &Method::GET, &Fields::new(), ambiguous);
             }
         }
     }
@@ -458,7 +484,7 @@ mod tests {
             route.number = at + 1;
         }
         let routes = Routes::new(rules, Route::default());
-        let choose = |path| routes.choose("h", path, &Method::GET, AmbiguousPaths::Strictest);
+        let choose = |path| routes.choose("h", path, &Method::GET, &Fields::new(), AmbiguousPaths::Strictest);
         for (path, number) in [
             ("/static/a.css", 2),
             ("/static/caf%C3%A9", 2),
@@ -489,10 +515,11 @@ mod tests {
         for path in ["/static/..%2Fother/x", "//other/x", "/other%2Fx"] {
             assert!(matches!(choose(path), Taken::Refused(_)), "{path}");
         }
-        let refuse = |path| routes.choose("h", path, &Method::GET, AmbiguousPaths::Refuse);
+        let refuse = |path| routes.choose("h", path, &Method::GET, &Fields::new(), AmbiguousPaths::Refuse);
         assert!(matches!(refuse("/page%2Fx"), Taken::Refused(_)));
         assert!(matches!(refuse("/Page/caf%C3%A9"), Taken::Surely(_)));
-        let literal = routes.choose("h", "/static/..%2Faccount", &Method::GET, AmbiguousPaths::Literal);
+        let literal =
+            routes.choose("h", "/static/..%2Faccount", &Method::GET, &Fields::new(), AmbiguousPaths::Literal);
         assert!(matches!(literal, Taken::Surely(_)));
     }
 }

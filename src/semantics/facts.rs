@@ -79,6 +79,11 @@ impl LifetimeSource {
         )
     }
 
+    /// Whether it is the operator's.
+    pub const fn is_the_operators(self) -> bool {
+        matches!(self, LifetimeSource::Ttl | LifetimeSource::DefaultTtl)
+    }
+
     /// Whether it is a guess.
     pub const fn is_heuristic(self) -> bool {
         matches!(self, LifetimeSource::Heuristic)
@@ -87,7 +92,7 @@ impl LifetimeSource {
 
 /// One thing that may hold for a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
+#[repr(u32)]
 pub enum Bit {
     /// `no-cache` without field names: never used without validation (RFC 9111 §5.2.2.4).
     NoCache = 1,
@@ -118,31 +123,35 @@ pub enum Bit {
     Invalid = 1 << 12,
     /// The request that it answers carried `Authorization`.
     Authorized = 1 << 13,
+    /// The origin itself lets anybody have it ([`super::sharing::Says`]).
+    ForAll = 1 << 14,
+    /// It was stale when it came: no moment of its life was ever within its lifetime (§4.2).
+    NeverFresh = 1 << 15,
 }
 
 /// A set of [`Bit`]s.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Bits(u16);
+pub struct Bits(u32);
 
 impl Bits {
     /// Whether `bit` is in the set.
     pub const fn has(self, bit: Bit) -> bool {
-        self.0 & bit as u16 != 0
+        self.0 & bit as u32 != 0
     }
 
     /// Puts `bit` in the set or takes it out.
     pub fn set(&mut self, bit: Bit, on: bool) {
         if on {
-            self.0 |= bit as u16;
+            self.0 |= bit as u32;
         } else {
-            self.0 &= !(bit as u16);
+            self.0 &= !(bit as u32);
         }
     }
 }
 
 impl std::fmt::Debug for Bits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const ALL: [Bit; 14] = [
+        const ALL: [Bit; 16] = [
             Bit::NoCache,
             Bit::MustRevalidate,
             Bit::ProxyRevalidate,
@@ -157,6 +166,8 @@ impl std::fmt::Debug for Bits {
             Bit::FromPost,
             Bit::Invalid,
             Bit::Authorized,
+            Bit::ForAll,
+            Bit::NeverFresh,
         ];
         f.debug_set().entries(ALL.iter().filter(|bit| self.has(**bit))).finish()
     }

@@ -9,7 +9,7 @@ use crate::message::Fields;
 
 use super::dates::DateField;
 use super::directives::{DELTA_MAX, delta_seconds};
-use super::facts::LifetimeSource;
+use super::facts::{Bit, LifetimeSource};
 use super::policy::AgeErrors;
 use super::targeted::Governing;
 use super::{Facts, Policy, lists};
@@ -35,6 +35,9 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
+    /// No lifetime: never fresh.
+    pub const NONE: Lifetime = Lifetime { secs: 0, source: LifetimeSource::None };
+
     fn of(secs: u32, source: LifetimeSource) -> Self {
         Lifetime { secs, source }
     }
@@ -53,33 +56,13 @@ pub fn lifetime(
     exchange: Exchange,
     policy: &Policy,
 ) -> Lifetime {
-    if let Some(ttl) = policy.ttl {
+    if let Some(ttl) = policy.ttl.filter(|_| policy.ttl_statuses.covers(status)) {
         return Lifetime::of(seconds(ttl), LifetimeSource::Ttl);
     }
+    if let Some(stated) = stated(headers, governing, exchange) {
+        return stated;
+    }
     let directives = &governing.directives;
-    if let Some(secs) = directives.s_maxage {
-        return Lifetime::of(secs, LifetimeSource::SharedMaxAge);
-    }
-    let targeted = governing.source.is_targeted();
-    if let Some(secs) = directives.max_age {
-        let source = if targeted { LifetimeSource::Targeted } else { LifetimeSource::MaxAge };
-        return Lifetime::of(secs, source);
-    }
-    let received = exchange.response_date;
-    // RFC 9213 §2.2: a targeted field in force makes Expires count for nothing.
-    if !targeted {
-        match DateField::read(headers, &header::EXPIRES, received) {
-            DateField::Absent => {}
-            // §5.3: an invalid date is "in the past".
-            DateField::Invalid => return Lifetime::of(0, LifetimeSource::Expires),
-            DateField::At(expires) => {
-                // "using the time the message was received if [Date] is not present"
-                let date = DateField::read(headers, &header::DATE, received).moment().unwrap_or(received);
-                let secs = expires.unix_secs().saturating_sub(date.unix_secs());
-                return Lifetime::of(clamp(secs), LifetimeSource::Expires);
-            }
-        }
-    }
     // §4.2.2: heuristics only without explicit lifetime, and only where the status code or `public` allows.
     if !(is_heuristically_cacheable(status) || directives.public) {
         return Lifetime::of(0, LifetimeSource::None);
@@ -88,6 +71,35 @@ pub fn lifetime(
         return Lifetime::of(seconds(ttl), LifetimeSource::DefaultTtl);
     }
     heuristic(headers, governing, exchange, policy)
+}
+
+/// The lifetime that a response states itself (RFC 9111 §4.2.1), be it of no length at all.
+pub fn stated(headers: &Fields, governing: &Governing, exchange: Exchange) -> Option<Lifetime> {
+    let directives = &governing.directives;
+    if let Some(secs) = directives.s_maxage {
+        return Some(Lifetime::of(secs, LifetimeSource::SharedMaxAge));
+    }
+    let targeted = governing.source.is_targeted();
+    if let Some(secs) = directives.max_age {
+        let source = if targeted { LifetimeSource::Targeted } else { LifetimeSource::MaxAge };
+        return Some(Lifetime::of(secs, source));
+    }
+    // RFC 9213 §2.2: a targeted field in force makes Expires count for nothing.
+    if targeted {
+        return None;
+    }
+    let received = exchange.response_date;
+    match DateField::read(headers, &header::EXPIRES, received) {
+        DateField::Absent => None,
+        // §5.3: an invalid date is "in the past".
+        DateField::Invalid => Some(Lifetime::of(0, LifetimeSource::Expires)),
+        DateField::At(expires) => {
+            // "using the time the message was received if [Date] is not present"
+            let date = DateField::read(headers, &header::DATE, received).moment().unwrap_or(received);
+            let secs = expires.unix_secs().saturating_sub(date.unix_secs());
+            Some(Lifetime::of(clamp(secs), LifetimeSource::Expires))
+        }
+    }
 }
 
 /// The heuristic lifetime (RFC 9111 §4.2.2): a fraction of the time since `Last-Modified`.
@@ -186,9 +198,9 @@ impl Facts {
     }
 
     /// Whether it was fresh when it was received. One with an `Age` beyond its lifetime, an old `Date` or a past
-    /// `Expires` was not.
+    /// `Expires` was not; whether a purge has cut its life short since makes no difference.
     pub fn came_fresh(&self) -> bool {
-        self.is_fresh(self.response_time)
+        !self.has(Bit::NeverFresh)
     }
 
     /// How long it is fresh still, in whole seconds; negative once it is stale. The `ttl` of RFC 9211 §2.4:

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `request` | what a request asks of a cache, read once |
 //! | `storability`, `facts`, `fields` | RFC 9111 §3: may it be stored, what is kept beside it |
+//! | `sharing` | §3.5, and cookies: whose is a response |
 //! | `reuse`, `staleness` | §4, §4.2.4 and RFC 5861: may it be used |
 //! | `variant`, `negotiation` | §4.1: `Vary` |
 //! | `freshness`, `dates` | §4.2 |
@@ -38,6 +39,7 @@ pub mod policy;
 pub mod range;
 pub mod request;
 pub mod reuse;
+pub mod sharing;
 pub mod staleness;
 pub mod status;
 pub mod storability;

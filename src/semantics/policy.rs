@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 
 /// The operator's settings that bear on the rules of this room. Plain data.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,8 @@ pub struct Policy {
     /// A freshness lifetime that replaces whatever the response says about its own. It never makes a response
     /// storable that says `no-store` or `private`, and never skips a validation that `no-cache` demands.
     pub ttl: Option<Duration>,
+    /// The status codes that `ttl` is for. An error is seldom what an operator means to keep for an hour.
+    pub ttl_statuses: TtlStatuses,
     /// A freshness lifetime for responses that say nothing, in place of the heuristic, where the status code
     /// allows a heuristic.
     pub default_ttl: Option<Duration>,
@@ -45,7 +47,7 @@ pub struct Policy {
     /// For how long a stale response that has a validator is worth keeping, so that it can be validated.
     /// Default: 24 h.
     pub keep: Duration,
-    /// When a response with `Set-Cookie` may be stored.
+    /// What becomes of a response with `Set-Cookie`.
     pub set_cookie: SetCookie,
     /// How a request with `Cookie` may use the cache.
     pub cookies: Cookies,
@@ -80,6 +82,7 @@ impl Default for Policy {
             surrogate_control: true,
             surrogate_token: "larder".into(),
             ttl: None,
+            ttl_statuses: TtlStatuses::default(),
             default_ttl: None,
             heuristic_fraction: 0.1,
             heuristic_max: Duration::from_secs(24 * 3600),
@@ -88,7 +91,7 @@ impl Default for Policy {
             stale_after: None,
             shared_max_age: SharedMaxAge::ForbidsStale,
             keep: Duration::from_secs(24 * 3600),
-            set_cookie: SetCookie::WhenShared,
+            set_cookie: SetCookie::Pass,
             cookies: Cookies::ExplicitOnly,
             age_errors: AgeErrors::Ignore,
             contradicting_304: Contradicting304::Refetch,
@@ -126,19 +129,42 @@ pub enum UnsafeMethods {
     Ignore,
 }
 
-/// When a response with `Set-Cookie` may be stored. RFC 9111 §7.3 leaves it to the origin's directives; many
-/// origins set cookies on everything.
+/// What becomes of a response with `Set-Cookie`. RFC 9111 §7.3: it "does not inhibit caching", and servers that
+/// want it to "are encouraged to emit appropriate Cache-Control response header fields". Many do not: what
+/// starts a session for whoever has none is in the way of every page, those that say `public` or `s-maxage`
+/// among them, and a stored cookie is one session for all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SetCookie {
-    /// Never.
-    Never,
-    /// Only if a directive says that the response is meant for shared caches: `public`, `s-maxage`, or a
-    /// lifetime in a targeted field or `Surrogate-Control`. The default: a session cookie beside a plain
-    /// `max-age` is far more often an oversight than an intention.
+    /// It is for the client that asked, and not stored. The default.
     #[default]
-    WhenShared,
-    /// As any other response: what the standard says.
-    Standard,
+    Pass,
+    /// It is stored without the cookie. The client that asked gets its cookie; those who get the stored
+    /// response, or waited for it, do not.
+    Strip,
+    /// It is stored as it is, as the standard says: whoever gets it gets the cookie.
+    Store,
+}
+
+/// The status codes that an operator's `ttl` is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TtlStatuses {
+    /// Those that a heuristic may be used for, by RFC 9110 §15.1. The default.
+    #[default]
+    HeuristicallyCacheable,
+    /// Those within one of these spans, from the first to the last.
+    Listed(Vec<(u16, u16)>),
+}
+
+impl TtlStatuses {
+    /// Whether `ttl` is for `status`.
+    pub fn covers(&self, status: StatusCode) -> bool {
+        match self {
+            TtlStatuses::HeuristicallyCacheable => super::freshness::is_heuristically_cacheable(status),
+            TtlStatuses::Listed(spans) => {
+                spans.iter().any(|(first, last)| (*first..=*last).contains(&status.as_u16()))
+            }
+        }
+    }
 }
 
 /// How a request with `Cookie` may use the cache.
@@ -146,10 +172,13 @@ pub enum SetCookie {
 pub enum Cookies {
     /// It never does.
     Pass,
-    /// It uses, and may fill, the cache where the lifetime is explicit (a directive, `Expires`, or the
-    /// operator's ttl), never where it is only guessed. The default.
+    /// It uses, and may fill, the cache where the origin says so itself (a lifetime, or `public`); neither a
+    /// guess nor the operator's `ttl` and `default_ttl` count for it. The default.
     #[default]
     ExplicitOnly,
+    /// The operator's `ttl` and `default_ttl` count for it too: the operator says that what they are given to
+    /// is the same for everybody, whatever the cookie. A guess does not.
+    Share,
     /// As any other request: what the standard says.
     Standard,
 }

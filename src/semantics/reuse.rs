@@ -8,6 +8,7 @@ use crate::clock::Moment;
 
 use super::facts::Bit;
 use super::policy::Cookies;
+use super::sharing::{self, Doubt};
 use super::{Facts, Policy, RequestFacts, staleness};
 
 /// Whether a stored response may be used now.
@@ -42,6 +43,8 @@ pub enum Ask {
     RequestMinFresh,
     /// The request has `Cookie`, and the lifetime is only guessed.
     CookieAndHeuristic,
+    /// The request has `Cookie`, and the lifetime is the operator's, who has not said that it counts with cookies.
+    CookieAndTtl,
 }
 
 /// Why a request cannot use a stored response at all.
@@ -57,7 +60,7 @@ pub enum Unusable {
 
 impl Ask {
     /// All reasons, for metrics that are declared once.
-    pub const ALL: [Ask; 7] = [
+    pub const ALL: [Ask; 8] = [
         Ask::Stale,
         Ask::ResponseNoCache,
         Ask::Invalid,
@@ -65,6 +68,7 @@ impl Ask {
         Ask::RequestMaxAge,
         Ask::RequestMinFresh,
         Ask::CookieAndHeuristic,
+        Ask::CookieAndTtl,
     ];
 
     /// The name used in logs, metrics and `Cache-Status`.
@@ -77,6 +81,7 @@ impl Ask {
             Ask::RequestMaxAge => "request-max-age",
             Ask::RequestMinFresh => "request-min-fresh",
             Ask::CookieAndHeuristic => "cookie-and-heuristic",
+            Ask::CookieAndTtl => "cookie-and-ttl",
         }
     }
 
@@ -85,7 +90,11 @@ impl Ask {
     pub const fn is_by_request(self) -> bool {
         matches!(
             self,
-            Ask::RequestNoCache | Ask::RequestMaxAge | Ask::RequestMinFresh | Ask::CookieAndHeuristic
+            Ask::RequestNoCache
+                | Ask::RequestMaxAge
+                | Ask::RequestMinFresh
+                | Ask::CookieAndHeuristic
+                | Ask::CookieAndTtl
         )
     }
 }
@@ -136,8 +145,12 @@ pub fn judge(facts: &Facts, request: &RequestFacts, now: Moment, policy: &Policy
     if facts.has(Bit::Invalid) {
         return Reuse::Ask(Ask::Invalid);
     }
-    if request.cookie && policy.cookies == Cookies::ExplicitOnly && facts.lifetime_source.is_heuristic() {
-        return Reuse::Ask(Ask::CookieAndHeuristic);
+    let doubt = sharing::doubt(facts, request, policy);
+    match doubt {
+        Some(Doubt::Guess) => return Reuse::Ask(Ask::CookieAndHeuristic),
+        Some(Doubt::OperatorsLifetime) => return Reuse::Ask(Ask::CookieAndTtl),
+        // It is stale, always.
+        Some(Doubt::NoLifetime) | None => {}
     }
     let directives = request.directives(policy);
     if directives.no_cache {
@@ -167,6 +180,10 @@ pub fn judge(facts: &Facts, request: &RequestFacts, now: Moment, policy: &Policy
     let stale_for = facts.staleness(now);
     if stale_for < window.span {
         return Reuse::StaleWhileRevalidate { age_secs, ttl_secs };
+    }
+    // What was never fresh is nobody's to take stale for one who has a cookie.
+    if doubt.is_some() {
+        return Reuse::Ask(Ask::Stale);
     }
     // §5.2.1.2: "exceeded its freshness lifetime by no more than the specified number of seconds"
     match directives.max_stale {

@@ -7,8 +7,8 @@ use http::StatusCode;
 use crate::clock::Moment;
 
 use super::facts::Bit;
-use super::policy::{Cookies, SharedMaxAge};
-use super::{Facts, Policy, RequestFacts};
+use super::policy::SharedMaxAge;
+use super::{Facts, Policy, RequestFacts, sharing};
 
 /// How the origin failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,10 @@ pub enum Refusal {
     NoCache,
     /// It was invalidated (§4.4), or a HEAD contradicted it (§4.3.5).
     Invalid,
+    /// It was stale when it came, and names no window itself: the operator's is for what was fresh once.
+    NeverFresh,
+    /// It was fresh by a guess only, and names no window itself: the operator's does not prolong a guess.
+    Guessed,
     /// It has been stale for longer than `stale-if-error` or the operator allows.
     WindowOver,
     /// The origin is only slow, and neither the response nor the operator says that this is enough.
@@ -69,13 +73,15 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons, for metrics that are declared once.
-    pub const ALL: [Refusal; 10] = [
+    pub const ALL: [Refusal; 12] = [
         Refusal::NotAnError,
         Refusal::MustRevalidate,
         Refusal::ProxyRevalidate,
         Refusal::SharedMaxAge,
         Refusal::NoCache,
         Refusal::Invalid,
+        Refusal::NeverFresh,
+        Refusal::Guessed,
         Refusal::WindowOver,
         Refusal::NotForSlow,
         Refusal::Request,
@@ -91,6 +97,8 @@ impl Refusal {
             Refusal::SharedMaxAge => "s-maxage",
             Refusal::NoCache => "no-cache",
             Refusal::Invalid => "invalid",
+            Refusal::NeverFresh => "never-fresh",
+            Refusal::Guessed => "guessed",
             Refusal::WindowOver => "stale-window-over",
             Refusal::NotForSlow => "not-for-slow",
             Refusal::Request => "request",
@@ -105,25 +113,48 @@ pub(super) struct Window {
     pub(super) span: Duration,
     /// The response itself states it.
     pub(super) stated: bool,
+    /// Why it is none, though the operator sets one.
+    pub(super) withheld: Option<Refusal>,
 }
 
-/// For how long after it became stale a response is served while it is refreshed (RFC 5861 §3). The
-/// operator's window is for responses that once were fresh: one that came stale wants to be validated.
+impl Window {
+    fn stated(secs: u32) -> Window {
+        Window { span: Duration::from_secs(u64::from(secs)), stated: true, withheld: None }
+    }
+
+    /// RFC 9111 §4.2.4: stale use is for the origin to allow. The operator's word stands in for it where the
+    /// origin has let the response be used for some time at all, or the operator has; what was never fresh, or
+    /// fresh by a guess, has nobody's leave.
+    fn of_operator(span: Duration, facts: &Facts) -> Window {
+        let withheld = if !facts.came_fresh() {
+            Some(Refusal::NeverFresh)
+        } else if facts.lifetime_source.is_heuristic() {
+            Some(Refusal::Guessed)
+        } else {
+            None
+        };
+        let span = if withheld.is_some() { Duration::ZERO } else { span };
+        Window { span, stated: false, withheld }
+    }
+}
+
+/// For how long after it became stale a response is served while it is refreshed (RFC 5861 §3).
 pub(super) fn window_while_revalidate(facts: &Facts, policy: &Policy) -> Window {
     if facts.has(Bit::StaleWhileRevalidate) {
-        return Window { span: secs(facts.stale_while_revalidate_secs), stated: true };
+        return Window::stated(facts.stale_while_revalidate_secs);
     }
-    let span = if facts.came_fresh() { policy.stale_while_revalidate } else { Duration::ZERO };
-    Window { span, stated: false }
+    Window::of_operator(policy.stale_while_revalidate, facts)
 }
 
 /// For how long after it became stale a response is served when the origin fails (RFC 5861 §4).
 pub(super) fn window_if_error(facts: &Facts, request: &RequestFacts, policy: &Policy) -> Window {
-    let stated = facts.has(Bit::StaleIfError);
-    let span = if stated { secs(facts.stale_if_error_secs) } else { policy.stale_if_error };
+    let window = match facts.has(Bit::StaleIfError) {
+        true => Window::stated(facts.stale_if_error_secs),
+        false => Window::of_operator(policy.stale_if_error, facts),
+    };
     match request.directives(policy).stale_if_error {
-        Some(by_request) => Window { span: span.max(secs(by_request)), stated },
-        None => Window { span, stated },
+        Some(by_request) => Window { span: window.span.max(secs(by_request)), ..window },
+        None => window,
     }
 }
 
@@ -179,10 +210,7 @@ fn refusal(
     if super::reuse::admits(request, policy).is_err() {
         return Some(Refusal::Unvouched);
     }
-    // Neither the response nor the operator says that it is the same for everybody.
-    let unvouched =
-        facts.lifetime_source.is_heuristic() || facts.lifetime_source == super::facts::LifetimeSource::None;
-    if request.cookie && policy.cookies == Cookies::ExplicitOnly && unvouched {
+    if sharing::doubt(facts, request, policy).is_some() {
         return Some(Refusal::Unvouched);
     }
     let window = window_if_error(facts, request, policy);
@@ -200,7 +228,7 @@ fn refusal(
     }
     let stale_for = facts.staleness(now);
     if !facts.is_fresh(now) && stale_for >= window.span {
-        return Some(Refusal::WindowOver);
+        return Some(window.withheld.unwrap_or(Refusal::WindowOver));
     }
     None
 }

@@ -7,8 +7,9 @@ use super::directives::ResponseDirectives;
 use super::facts::{Bit, Bits, LifetimeSource};
 use super::freshness::{self, Exchange, Lifetime};
 use super::partial::{ContentRange, Span};
-use super::policy::{ClientDirectives, Cookies, SetCookie};
+use super::policy::{ClientDirectives, SetCookie};
 use super::request::CacheMethod;
+use super::sharing::{self, Says};
 use super::targeted::{self, Governing};
 use super::variant::{Selecting, Vary};
 use super::{Facts, Policy, RequestFacts, dates::DateField, invalidation};
@@ -41,7 +42,8 @@ pub struct Terms {
     pub vary: Vary,
     /// Their values in the request that it answers.
     pub selecting: Selecting,
-    /// Fields that `no-cache="…"` and `private="…"` bar from being stored (RFC 9111 §3.1).
+    /// Fields that go to the client that asked and are not stored: those that `no-cache="…"` and `private="…"`
+    /// name (RFC 9111 §3.1), and those that set cookies where the operator has them stripped.
     pub omitted: Vec<HeaderName>,
     /// For a 206: the part of the whole that its body is.
     pub span: Option<Span>,
@@ -63,6 +65,8 @@ pub enum NotStored {
     NotModified,
     /// 412, 416 or 407: it is about this request's conditions, ranges or proxy, not about the resource.
     RequestSpecificStatus,
+    /// 428, 429, 431, 511: "Responses with the […] status code MUST NOT be stored by a cache" (RFC 6585 §3 to §6).
+    NeverStoredStatus,
     /// `must-understand` with a status code that is not understood (§5.2.2.3).
     StatusNotUnderstood,
     /// `no-store` in the response (§5.2.2.5).
@@ -73,10 +77,14 @@ pub enum NotStored {
     RequestNoStore,
     /// The request has `Authorization` and no directive allows sharing (§3.5).
     Authorization,
-    /// `Set-Cookie`, where the operator's setting asks for more than the response says.
+    /// It sets a cookie, which is for the client that asked (§7.3), and the operator has not said otherwise.
     SetCookie,
-    /// The request has `Cookie`, and the lifetime is only guessed, or the operator lets no such request in.
+    /// The request has `Cookie`, and the origin does not say that the response is anybody's; or the operator
+    /// lets no such request in.
     Cookie,
+    /// The request has `Cookie`, and only the operator gives the response a lifetime, without having said that
+    /// it counts with cookies.
+    CookieAndTtl,
     /// `Vary: *` (§4.1).
     VaryAny,
     /// `Vary` names more fields than the policy allows.
@@ -99,13 +107,14 @@ pub enum NotStored {
 
 impl NotStored {
     /// All reasons, for metrics that are declared once.
-    pub const ALL: [NotStored; 22] = [
+    pub const ALL: [NotStored; 24] = [
         NotStored::Method,
         NotStored::Head,
         NotStored::PostNotReusable,
         NotStored::Interim,
         NotStored::NotModified,
         NotStored::RequestSpecificStatus,
+        NotStored::NeverStoredStatus,
         NotStored::StatusNotUnderstood,
         NotStored::NoStore,
         NotStored::Private,
@@ -113,6 +122,7 @@ impl NotStored {
         NotStored::Authorization,
         NotStored::SetCookie,
         NotStored::Cookie,
+        NotStored::CookieAndTtl,
         NotStored::VaryAny,
         NotStored::VaryTooMany,
         NotStored::VaryInvalid,
@@ -133,6 +143,7 @@ impl NotStored {
             NotStored::Interim => "interim",
             NotStored::NotModified => "not-modified",
             NotStored::RequestSpecificStatus => "request-specific-status",
+            NotStored::NeverStoredStatus => "never-stored-status",
             NotStored::StatusNotUnderstood => "status-not-understood",
             NotStored::NoStore => "no-store",
             NotStored::Private => "private",
@@ -140,6 +151,7 @@ impl NotStored {
             NotStored::Authorization => "authorization",
             NotStored::SetCookie => "set-cookie",
             NotStored::Cookie => "cookie",
+            NotStored::CookieAndTtl => "cookie-and-ttl",
             NotStored::VaryAny => "vary-any",
             NotStored::VaryTooMany => "vary-too-many",
             NotStored::VaryInvalid => "vary-invalid",
@@ -163,6 +175,7 @@ impl NotStored {
                 | NotStored::Interim
                 | NotStored::NotModified
                 | NotStored::RequestSpecificStatus
+                | NotStored::NeverStoredStatus
                 | NotStored::RequestNoStore
                 | NotStored::Authorization
                 | NotStored::PartialUnusable
@@ -199,12 +212,19 @@ fn terms(
 ) -> Result<Terms, NotStored> {
     let governing = targeted::governing(headers, policy);
     let directives = &governing.directives;
-    let lifetime = freshness::lifetime(status, headers, &governing, exchange, policy);
+    let stated = freshness::stated(headers, &governing, exchange);
+    let says = Says::of(directives, stated);
+    let of_all = freshness::lifetime(status, headers, &governing, exchange, policy);
+    let others_count = sharing::others_count(request.facts.authorization, request.facts.cookie, says, policy);
+    let lifetime = if others_count { of_all } else { stated.unwrap_or(Lifetime::NONE) };
 
     check_status(status, directives)?;
     check_directives(request, &governing, policy)?;
     check_method(request, headers, lifetime)?;
-    check_cookies(request.facts, headers, &governing, lifetime, policy)?;
+    let omitted = omitted(headers, directives, policy)?;
+    if let Some(reason) = sharing::of_one_client(request.facts.cookie, says, of_all.source, policy) {
+        return Err(reason);
+    }
 
     // §3, last item: "the response contains at least one of the following"
     let explicit = lifetime.source.is_explicit() || lifetime.source == LifetimeSource::Ttl;
@@ -223,8 +243,6 @@ fn terms(
     check_usable(&facts, exchange, policy)?;
 
     let selecting = Selecting::read(&vary, request.headers, headers);
-    let mut omitted = directives.no_cache.fields().to_vec();
-    omitted.extend_from_slice(directives.private.fields());
     Ok(Terms { facts, vary, selecting, omitted, span })
 }
 
@@ -235,6 +253,8 @@ fn check_status(status: StatusCode, directives: &ResponseDirectives) -> Result<(
         304 => return Err(NotStored::NotModified),
         // Their meaning hangs on fields of the request that are not part of the key.
         407 | 412 | 416 => return Err(NotStored::RequestSpecificStatus),
+        // RFC 6585 §3, §4, §5, §6, whatever lifetime they state: they are about one client's requests or network.
+        428 | 429 | 431 | 511 => return Err(NotStored::NeverStoredStatus),
         _ => {}
     }
     // §5.2.2.3: "the cache [stores] only if it understands and conforms to the requirements for caching
@@ -297,49 +317,36 @@ fn check_method(request: &StoreRequest<'_>, headers: &Fields, lifetime: Lifetime
     }
 }
 
-fn check_cookies(
-    request: &RequestFacts,
+/// The fields that set cookies. The second went with RFC 2965; what still understands it takes a cookie from it.
+static SETS_COOKIES: [HeaderName; 2] = [header::SET_COOKIE, HeaderName::from_static("set-cookie2")];
+
+/// The fields that `no-cache="…"` and `private="…"` bar from being stored (§3.1).
+pub(super) fn barred(directives: &ResponseDirectives) -> Vec<HeaderName> {
+    let mut names = directives.no_cache.fields().to_vec();
+    names.extend_from_slice(directives.private.fields());
+    names
+}
+
+/// The fields of `headers` that set cookies, but for those that are `barred` anyway.
+pub(super) fn cookies_set(headers: &Fields, barred: &[HeaderName]) -> Vec<HeaderName> {
+    let sets = |name: &&HeaderName| headers.contains_key(*name) && !barred.contains(name);
+    SETS_COOKIES.iter().filter(sets).cloned().collect()
+}
+
+/// The fields that are left out of what is stored; or why it is not stored at all.
+fn omitted(
     headers: &Fields,
-    governing: &Governing,
-    lifetime: Lifetime,
+    directives: &ResponseDirectives,
     policy: &Policy,
-) -> Result<(), NotStored> {
-    let sets_cookie =
-        headers.contains_key(header::SET_COOKIE) && !is_omitted(&governing.directives, &header::SET_COOKIE);
-    if sets_cookie && !may_keep_set_cookie(governing, policy) {
-        return Err(NotStored::SetCookie);
-    }
-    let allowed = match policy.cookies {
-        _ if !request.cookie => true,
-        Cookies::Pass => false,
-        Cookies::ExplicitOnly => is_vouched_for(lifetime.source),
-        Cookies::Standard => true,
-    };
-    if allowed { Ok(()) } else { Err(NotStored::Cookie) }
-}
-
-/// Whether a `Set-Cookie` may be stored, and so be sent to others than the client it was for.
-pub(super) fn may_keep_set_cookie(governing: &Governing, policy: &Policy) -> bool {
-    let directives = &governing.directives;
+) -> Result<Vec<HeaderName>, NotStored> {
+    let mut omitted = barred(directives);
+    let cookies = cookies_set(headers, &omitted);
     match policy.set_cookie {
-        SetCookie::Never => false,
-        SetCookie::WhenShared => {
-            directives.public
-                || directives.s_maxage.is_some()
-                || (governing.source.is_targeted() && directives.max_age.is_some())
-        }
-        SetCookie::Standard => true,
+        SetCookie::Pass if !cookies.is_empty() => return Err(NotStored::SetCookie),
+        SetCookie::Strip => omitted.extend(cookies),
+        SetCookie::Pass | SetCookie::Store => {}
     }
-}
-
-/// Whether somebody answers for the lifetime: the response or the operator. A response without lifetime is
-/// validated on every use, so the origin answers for each.
-pub(super) fn is_vouched_for(source: LifetimeSource) -> bool {
-    !source.is_heuristic()
-}
-
-fn is_omitted(directives: &ResponseDirectives, name: &HeaderName) -> bool {
-    directives.no_cache.fields().contains(name) || directives.private.fields().contains(name)
+    Ok(omitted)
 }
 
 fn vary(headers: &Fields, policy: &Policy) -> Result<Vary, NotStored> {
@@ -387,15 +394,15 @@ pub fn facts(
     bits.set(Bit::EntityTag, validators.entity_tag.is_some());
     bits.set(Bit::LastModified, validators.last_modified.is_some());
     bits.set(Bit::Date, date.is_some());
+    let says = Says::of(directives, freshness::stated(headers, governing, exchange));
+    bits.set(Bit::ForAll, says.is_for_all());
+    let initial_age = freshness::corrected_initial_age_millis(headers, exchange, policy.age_errors);
+    bits.set(Bit::NeverFresh, u64::from(lifetime.secs) * 1000 <= initial_age);
     Facts {
         response_time: exchange.response_time,
         date: date.unwrap_or(received),
         last_modified: validators.last_modified.unwrap_or_default(),
-        corrected_initial_age_millis: freshness::corrected_initial_age_millis(
-            headers,
-            exchange,
-            policy.age_errors,
-        ),
+        corrected_initial_age_millis: initial_age,
         freshness_lifetime_secs: lifetime.secs,
         stale_while_revalidate_secs: directives.stale_while_revalidate.unwrap_or(0),
         stale_if_error_secs: directives.stale_if_error.unwrap_or(0),

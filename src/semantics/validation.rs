@@ -9,8 +9,9 @@ use super::conditional::Validators;
 use super::dates;
 use super::etag::EntityTag;
 use super::facts::Bit;
-use super::freshness::{self, Exchange};
-use super::policy::Contradicting304;
+use super::freshness::{self, Exchange, Lifetime};
+use super::policy::{Contradicting304, SetCookie};
+use super::sharing::{self, Says};
 use super::variant::Vary;
 use super::{Facts, NotStored, Policy, RequestFacts, fields, storability, targeted};
 
@@ -192,15 +193,18 @@ pub struct Freshened {
     pub evict: Option<NotStored>,
     /// A directive lets a shared cache keep what answers a request with `Authorization` (RFC 9111 §3.5).
     pub shared: bool,
+    /// Why what a 304 to a request with `Cookie` made of it is that client's alone, where that is so.
+    pub with_cookie: Option<NotStored>,
 }
 
 impl Freshened {
     /// Why what became of the stored response may not be kept, where that is so, if the 304 (or HEAD) answered
-    /// `request`: as [`Freshened::evict`], and §3.5 for a request with `Authorization`. In the latter case the
-    /// response may stay as it was before.
+    /// `request`: as [`Freshened::evict`], and because that request says who sends it (§3.5 for `Authorization`).
+    /// In the latter cases the response may stay as it was before.
     pub fn not_kept(&self, request: &RequestFacts) -> Option<NotStored> {
         let authorized = request.authorization && !self.shared;
-        self.evict.or(authorized.then_some(NotStored::Authorization))
+        let with_cookie = self.with_cookie.filter(|_| request.cookie);
+        self.evict.or(authorized.then_some(NotStored::Authorization)).or(with_cookie)
     }
 }
 
@@ -216,8 +220,12 @@ pub fn freshen(
     let mut merged = fields::updated(stored, not_modified, &[]);
     // The directives of the merged fields govern from now on; a 304 without Cache-Control keeps the old ones.
     let governing = targeted::governing(&merged, policy);
-    let mut omitted: Vec<HeaderName> = governing.directives.no_cache.fields().to_vec();
-    omitted.extend_from_slice(governing.directives.private.fields());
+    // A cookie that this 304 sets is for the client that asked, as one in a 200 would be; what is stored of it
+    // stays, however the operator has 200s with cookies handled.
+    let mut omitted = storability::barred(&governing.directives);
+    if policy.set_cookie != SetCookie::Store {
+        omitted.extend(storability::cookies_set(&merged, &omitted));
+    }
     // Date and Age are of the 304 alone: the stored ones are from another time.
     if !not_modified.contains_key(header::DATE) {
         merged.insert(header::DATE, dates::format(exchange.response_date));
@@ -227,7 +235,11 @@ pub fn freshen(
     for age in not_modified.get_all(header::AGE) {
         aged.append(header::AGE, age);
     }
-    let lifetime = freshness::lifetime(facts.status, &aged, &governing, exchange, policy);
+    let stated = freshness::stated(&aged, &governing, exchange);
+    let says = Says::of(&governing.directives, stated);
+    let of_all = freshness::lifetime(facts.status, &aged, &governing, exchange, policy);
+    let others_count = sharing::others_count(facts.has(Bit::Authorized), false, says, policy);
+    let lifetime = if others_count { of_all } else { stated.unwrap_or(Lifetime::NONE) };
     let mut new = storability::facts(facts.status, &aged, &governing, lifetime, exchange, policy);
     for bit in [Bit::Partial, Bit::FromPost, Bit::Authorized] {
         new.bits.set(bit, facts.has(bit));
@@ -235,16 +247,12 @@ pub fn freshen(
     let shared = storability::allows_sharing(&governing.directives);
     let evict = evicts(&governing, stored, &merged)
         .or((facts.has(Bit::Authorized) && !shared).then_some(NotStored::Authorization));
-    // A cookie that this 304 sets is for the client that asked, as one in a 200 would be.
-    if !storability::may_keep_set_cookie(&governing, policy) && not_modified.contains_key(header::SET_COOKIE)
-    {
-        omitted.push(header::SET_COOKIE);
-    }
     let mut stripped = merged.clone();
     for name in &omitted {
         stripped.remove(name);
     }
-    Freshened { fields: stripped, fields_now: merged, facts: new, evict, shared }
+    let with_cookie = sharing::of_one_client(true, says, of_all.source, policy);
+    Freshened { fields: stripped, fields_now: merged, facts: new, evict, shared, with_cookie }
 }
 
 /// Why a stored response must go because of what a 304 made of its fields.

@@ -88,7 +88,8 @@ fn the_operators_ttl_replaces_every_lifetime_and_default_ttl_only_a_guess() {
 fn heuristics_are_for_the_statuses_that_allow_them_and_for_public() {
     const ALLOWED: [u16; 11] = [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501];
     let modified = ("last-modified", "@-100000");
-    for status in (200..600).filter(|status| ![206, 304, 407, 412, 416].contains(status)) {
+    for status in (200..600).filter(|status| ![206, 304, 407, 412, 416, 428, 429, 431, 511].contains(status))
+    {
         let guessed = judge(&[], status, &[modified], &Policy::default());
         if ALLOWED.contains(&status) {
             assert_eq!(guessed.unwrap().facts.freshness_lifetime_secs, 10_000, "{status}");

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use larder::message::Fields;
 use larder::semantics::facts::Bit;
-use larder::semantics::policy::{Contradicting304, Policy};
+use larder::semantics::policy::{Contradicting304, Policy, SetCookie};
 use larder::semantics::validation::{
     Conditions, HeadEffect, NotSelected, Selected, Stored, freshen, head_effect, select,
 };
@@ -101,9 +101,18 @@ fn freshened(
     newer: &[(&str, &str)],
     secs: u64,
 ) -> larder::semantics::validation::Freshened {
-    let terms = judge(&[], 200, old, &Policy::default()).unwrap();
+    freshened_by(old, newer, secs, &Policy::default())
+}
+
+fn freshened_by(
+    old: &[(&str, &str)],
+    newer: &[(&str, &str)],
+    secs: u64,
+    policy: &Policy,
+) -> larder::semantics::validation::Freshened {
+    let terms = judge(&[], 200, old, policy).unwrap();
     let kept = fields::stored(&fields_of(old), &terms.omitted);
-    freshen(&terms.facts, &kept, &fields_of(newer), instant(at(secs)), &Policy::default())
+    freshen(&terms.facts, &kept, &fields_of(newer), instant(at(secs)), policy)
 }
 
 #[test]
@@ -128,7 +137,8 @@ fn a_304_replaces_stored_fields_and_keeps_those_it_omits() {
         ("dropped", "B"),
         ("keep-alive", "5"),
     ];
-    let got = freshened(&old, &newer, 100);
+    let policy = Policy { set_cookie: SetCookie::Store, ..Policy::default() };
+    let got = freshened_by(&old, &newer, 100, &policy);
     let want = fields_of(&[
         ("cache-control", "max-age=60, public"),
         ("etag", "\"a\""),
@@ -210,7 +220,21 @@ fn a_cookie_that_a_304_sets_is_for_its_client_alone() {
     assert_eq!(text(&got.fields_now, "set-cookie"), "session=1");
     assert!(!got.fields.contains_key("set-cookie"));
     let got = freshened(&old, &[("set-cookie", "a=1"), ("cache-control", "public, max-age=60")], 9);
-    assert_eq!(text(&got.fields, "set-cookie"), "a=1");
+    assert_eq!(text(&got.fields_now, "set-cookie"), "a=1");
+    assert!(!got.fields.contains_key("set-cookie"), "whatever else it says");
+    let got = freshened(&old, &[("set-cookie2", "a=1")], 9);
+    assert!(!got.fields.contains_key("set-cookie2"));
+}
+
+#[test]
+fn a_304_to_a_request_with_cookie_updates_only_what_is_for_all() {
+    let asked = RequestFacts::read(&http::Method::GET, &fields_of(&[("cookie", "user=ada")]));
+    let old = [("etag", "\"a\"")];
+    let mine = [("x-greeting", "hello Ada")];
+    assert_eq!(freshened(&old, &mine, 9).not_kept(&asked), Some(NotStored::Cookie));
+    assert_eq!(freshened(&old, &mine, 9).not_kept(&RequestFacts::default()), None);
+    let said = [("x-greeting", "hello"), ("cache-control", "max-age=60")];
+    assert_eq!(freshened(&old, &said, 9).not_kept(&asked), None);
 }
 
 #[test]

@@ -272,6 +272,7 @@ impl Cache {
                 );
                 match freshened.not_kept(facts) {
                     None => (entry.facts, entry.fields) = (freshened.facts, freshened.fields),
+                    Some(_) if freshened.evict.is_none() => {}
                     Some(_) => entry.facts.bits.set(Bit::Invalid, true),
                 }
             }
@@ -336,7 +337,7 @@ impl Cache {
         let now_served = Entry { fields: freshened.fields_now, facts: freshened.facts, ..entry.clone() };
         match not_kept {
             None => (entry.facts, entry.fields) = (freshened.facts, freshened.fields),
-            Some(NotStored::Authorization) if freshened.evict.is_none() => {}
+            Some(_) if freshened.evict.is_none() => {}
             Some(_) => drop(entries.remove(place)),
         }
         let age = now_served.facts.age_secs(now);
