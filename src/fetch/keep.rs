@@ -100,15 +100,19 @@ impl Fetch {
         }
     }
 
-    /// Remembers a key as uncacheable where the reason is likely to hold for its next request too.
-    pub(super) fn remember(&self, errand: &Errand, reason: Unshared, now: Moment) {
+    /// Remembers requests like this one as uncacheable where the reason is likely to hold for the next of them
+    /// too. `response` is the head of what the origin answered.
+    pub(super) fn remember(&self, errand: &Errand, response: &Fields, reason: Unshared, now: Moment) {
         let lasting = match reason {
             Unshared::NotStored(reason) => !reason.concerns_the_request(),
             Unshared::TooLarge => true,
             Unshared::ServerError(_) | Unshared::NoMemory | Unshared::Mismatch => false,
         };
         if lasting {
-            self.store.uncacheable.remember(Key(errand.place.key), now);
+            // By what it varies, as far as that can be read: otherwise all requests for the key are meant.
+            let vary = Vary::read(response).unwrap_or_default();
+            let (key, credentials) = (Key(errand.place.key), errand.facts.credentials());
+            self.store.uncacheable.remember(key, credentials, &vary, &errand.fields, now);
         }
     }
 }

@@ -18,7 +18,7 @@ use super::pump::{self, Bounds, EndsTape, NotKept, Pumped, pump};
 use super::tape::Tape;
 use crate::backend::OriginResponse;
 use crate::clock::{Clock, Moment};
-use crate::message::Length;
+use crate::message::{Fields, Length, lines_of};
 use crate::semantics::fields;
 use crate::semantics::freshness::Exchange;
 use crate::semantics::storability::{self, Storability, StoreRequest, Terms};
@@ -127,7 +127,7 @@ impl Fetch {
                 }
                 Weighed::AskAgain => errand.purpose = Purpose::Fill,
                 Weighed::Alone(response, reason) => {
-                    self.remember(&errand, reason, times.answered);
+                    self.remember(&errand, &response.headers, reason, times.answered);
                     return voyage.end_alone(response, reason, times);
                 }
                 Weighed::Storable(parcel) => {
@@ -248,14 +248,15 @@ impl Fetch {
         let Voyage { leader, own } = voyage;
         let mut waiting = 0;
         if let Some(why) = not_kept {
-            self.remember(&errand, why.into(), times.answered);
+            self.remember(&errand, &response.headers, why.into(), times.answered);
             waiting = leader.as_ref().map_or(0, |leader| leader.last_call());
             if waiting == 0 {
                 // Nobody shares it: it goes to the one who asked as it comes, and is copied nowhere.
                 return Voyage { leader, own }.end_alone(response, why.into(), times);
             }
         } else {
-            self.store.uncacheable.forget(Key(errand.place.key));
+            let credentials = errand.facts.credentials();
+            self.store.uncacheable.forget(Key(errand.place.key), credentials, &errand.fields);
         }
         let length = match response.length {
             Length::Known(length) => Length::Known(length + prefix_bytes),
@@ -352,7 +353,10 @@ impl Fetch {
                 }
                 tape.finish(trailers);
             }
-            Pumped::NotKept(why) => self.remember(&errand, why.into(), self.clock.now()),
+            Pumped::NotKept(why) => {
+                let head = Fields::of_lines(lines_of(&draft.lines));
+                self.remember(&errand, &head, why.into(), self.clock.now());
+            }
             Pumped::Broken(_) => {}
         }
         drop(ends);

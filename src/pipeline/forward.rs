@@ -51,7 +51,7 @@ impl Pipeline {
         let request = &journey.admitted.request;
         let mut fields = self.identity.fields_for_origin(&journey.admitted);
         // A key known to be uncacheable is asked for as the client asks: the origin may say 304 to it.
-        let is_for_all = !self.store.uncacheable.knows(journey.key, journey.now());
+        let is_for_all = !self.is_known_uncacheable(journey);
         if is_for_all {
             for name in [&IF_NONE_MATCH, &IF_MODIFIED_SINCE] {
                 fields.remove(name);
@@ -121,17 +121,24 @@ impl Pipeline {
             }
             _ => false,
         };
-        let alone = !journey.may_share()
-            || journey.is_head()
-            || is_for_one
-            || self.store.uncacheable.knows(journey.key, journey.now());
+        let alone =
+            !journey.may_share() || journey.is_head() || is_for_one || self.is_known_uncacheable(journey);
         if alone { Sharing::Alone } else { Sharing::Shared(self.flight_key(journey, found, true)) }
+    }
+
+    /// Whether requests like this one turned out to be uncacheable a short while ago.
+    fn is_known_uncacheable(&self, journey: &Journey) -> bool {
+        let told = || journey.told(&self.identity);
+        self.store.uncacheable.knows(journey.key, journey.facts.credentials(), told, journey.now())
     }
 
     /// Those whose keys are equal can use the same response, as far as is known before it has come.
     fn flight_key(&self, journey: &Journey, found: &Found, with_range: bool) -> FlightKey {
         let mut hasher = SipHasher13::new();
         hasher.write_u128(journey.key.0);
+        // What answers a request with a cookie is often for that one alone: those without would have waited in
+        // vain, and then go to the origin one by one.
+        hasher.write_u8(journey.facts.credentials().number());
         let known = match found {
             Found::Ask { chosen: Some(chosen), .. } => Some(chosen.response.selecting()),
             // What varies already varies by the same fields, most likely.
@@ -247,7 +254,8 @@ impl Pipeline {
     /// What is stored under a key must have been asked for by that key's own target.
     fn may_keep_passed(&self, journey: &Journey) -> bool {
         let asked_so = journey.target == journey.admitted.target;
-        journey.facts.method == CacheMethod::Post && !journey.plan.passes && asked_so
+        let may_share = !journey.plan.passes && !journey.bypasses;
+        journey.facts.method == CacheMethod::Post && may_share && asked_so
     }
 
     /// The response to a POST may be of use for later GETs (RFC 9110 §9.3.3).

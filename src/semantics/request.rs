@@ -33,6 +33,21 @@ pub struct RequestFacts {
     pub if_unmodified_since: bool,
 }
 
+/// How a request says who sends it. What an origin answers to one kind of requests says little of its answers
+/// to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Credentials {
+    pub authorization: bool,
+    pub cookie: bool,
+}
+
+impl Credentials {
+    /// The kind as a number, one for each.
+    pub const fn number(self) -> u8 {
+        self.authorization as u8 | (self.cookie as u8) << 1
+    }
+}
+
 /// Methods, as far as caching tells them apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CacheMethod {
@@ -108,6 +123,11 @@ impl RequestFacts {
             ClientDirectives::Ignore => RequestDirectives::default(),
             ClientDirectives::Honour => self.stated,
         }
+    }
+
+    /// How it says who sends it.
+    pub fn credentials(&self) -> Credentials {
+        Credentials { authorization: self.authorization, cookie: self.cookie }
     }
 
     /// Whether its `Range` counts: "A server MUST ignore a Range header field received with a request method

@@ -54,6 +54,13 @@ impl Vary {
         self.0 == Spec::Nothing
     }
 
+    /// The same without the fields by which a request says who sends it.
+    pub fn without_credentials(&self) -> Vary {
+        let names = self.names().filter(|name| ![header::COOKIE, header::AUTHORIZATION].contains(name));
+        let names: Vec<HeaderName> = names.cloned().collect();
+        Vary(if names.is_empty() { Spec::Nothing } else { Spec::Fields(names.into()) })
+    }
+
     /// The fields it names.
     pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
         match &self.0 {
