@@ -11,6 +11,7 @@ mod before_servers;
 mod caching;
 mod clauses;
 mod clock;
+mod cookies;
 mod descriptors;
 mod drain;
 mod extensions;
