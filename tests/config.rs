@@ -383,7 +383,7 @@ fn what_people_bring_along_from_elsewhere_is_answered_with_what_it_is_here() {
 fn a_route_has_a_name_of_its_own_that_stands_in_metrics() {
     let settings =
         loaded(&format!("{APP}[[route]]\nname = \"static\"\nmatch = {{ path = \"/static/**\" }}\n"));
-    let route = settings.routes.select("a", "/static/x", &http::Method::GET);
+    let route = settings.routes.select("a", "/static/x", &http::Method::GET, &larder::message::Fields::new());
     assert_eq!(route.name.as_deref(), Some("static"));
     for (routes, said) in [
         ("[[route]]\nname = \"a b\"\n", "a name has 1 to 64 letters"),
