@@ -42,7 +42,7 @@ async fn outcome_in_pieces(
 /// Whole answers, each with the text that it brings.
 const WHOLE: [(&str, &str); 6] = [
     ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: \"a\"\r\n\r\nhello", "hello"),
-    ("HTTP/1.1 200 OK\nContent-Length: 2\n\nok", "ok"),
+    ("HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok", "ok"),
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "hello"),
     (
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nhe\r\n003 \r\nllo\r\n0\r\nX-Sum: 1\r\n\r\n",

@@ -265,6 +265,8 @@ fn backend_settings(named: &config::NamedBackend) -> BackendSettings {
         retries: settings.retries as u32,
         head_bytes: settings.head_bytes.as_usize(),
         head_fields: settings.head_fields,
+        bare_lf: settings.bare_lf,
+        unknown_codings: settings.unknown_codings,
         interim_responses: settings.interim_responses as u32,
         host: match &settings.host {
             HostField::Pass => HostPolicy::Client,

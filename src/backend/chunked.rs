@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: HeadLimits = HeadLimits { bytes: 8192, fields: 32 };
+    const LIMITS: HeadLimits = HeadLimits { bytes: 8192, fields: 32, bare_lf: false, unknown_codings: false };
 
     /// A whole body's data, its trailers, and how many bytes of the input were left.
     type Decoded = Result<(Vec<u8>, usize, usize), &'static str>;

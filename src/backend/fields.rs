@@ -125,6 +125,27 @@ impl<'a> Hop<'a> {
         }
     }
 
+    /// Whether the only `Transfer-Encoding` is a single name that is none of IANA's transfer codings, in which the
+    /// body would have to be decoded, beside no length.
+    pub(super) fn names_no_coding(&self) -> bool {
+        const CODINGS: [&[u8]; 8] = [
+            b"chunked",
+            b"gzip",
+            b"x-gzip",
+            b"deflate",
+            b"compress",
+            b"x-compress",
+            b"identity",
+            b"trailers",
+        ];
+        let [name] = &self.codings[..] else { return false };
+        let name = name.trim_ascii();
+        self.lengths.is_empty()
+            && !name.is_empty()
+            && name.iter().all(|byte| byte.is_ascii_alphanumeric())
+            && !CODINGS.iter().any(|coding| coding.eq_ignore_ascii_case(name))
+    }
+
     /// Judges the framing fields together. Where more than one reading is possible a gateway must not choose.
     ///
     /// # Errors
@@ -135,12 +156,8 @@ impl<'a> Hop<'a> {
             if version < Version::HTTP_11 {
                 return Err(Malformed::TransferEncoding);
             }
-            // RFC 9112 §6.3 rule 4: without a final chunked, a response ends with its connection. A name that is
-            // no registered coding says nothing about the bytes: it is dropped, as all Transfer-Encoding is.
-            if self.codings.len() == 1 && is_no_coding(coding) && self.lengths.is_empty() {
-                return Ok(Framing::Unframed);
-            }
-            // §6.1: we send no TE, so no other coding may come, and none twice.
+            // RFC 9112 §6.1: we send no TE, so no other coding may come, and none twice. What an unknown one did to
+            // the bytes nobody can tell: they would reach clients, and the store, as if they were the content.
             if self.codings.len() > 1 || !coding.eq_ignore_ascii_case(b"chunked") {
                 return Err(Malformed::TransferEncoding);
             }
@@ -162,17 +179,6 @@ impl<'a> Hop<'a> {
             _ => Err(Malformed::ContentLength),
         }
     }
-}
-
-/// Whether this is a single name, and none of IANA's transfer codings, in which the body would have to be
-/// decoded.
-fn is_no_coding(value: &[u8]) -> bool {
-    const CODINGS: [&[u8]; 8] =
-        [b"chunked", b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"identity", b"trailers"];
-    let name = value.trim_ascii();
-    !name.is_empty()
-        && name.iter().all(|byte| byte.is_ascii_alphanumeric())
-        && !CODINGS.iter().any(|coding| coding.eq_ignore_ascii_case(name))
 }
 
 /// `1*DIGIT` that fits (RFC 9110 §8.6): no sign, no space.
@@ -249,7 +255,7 @@ mod tests {
             (&[("Transfer-Encoding", "Chunked")], Ok(Framing::Chunked)),
             (&[("transfer-encoding", "gzip, chunked")], Err(Malformed::TransferEncoding)),
             (&[("transfer-encoding", "identity")], Err(Malformed::TransferEncoding)),
-            (&[("transfer-encoding", "nonsense")], Ok(Framing::Unframed)),
+            (&[("transfer-encoding", "nonsense")], Err(Malformed::TransferEncoding)),
             (&[("transfer-encoding", "nonsense"), ("content-length", "5")], Err(Malformed::TransferEncoding)),
             (
                 &[("transfer-encoding", "nonsense"), ("transfer-encoding", "chunked")],

@@ -1,7 +1,8 @@
 //! A response's head (RFC 9112 §4, §5): found in the buffer as it arrives, and parsed at once when it is there.
 //!
-//! `httparse` takes the lines apart. As a client it is lenient in two ways that RFC 9112 §2.2 allows and servers
-//! in use need: an LF alone ends a line, and empty lines before the status line are skipped. What the fields say
+//! `httparse` takes the lines apart. As a client it is lenient in two ways that RFC 9112 §2.2 allows: empty lines
+//! before the status line are skipped, which servers in use need, and an LF alone ends a line, which is refused here
+//! unless the operator says otherwise: two readers that see other lines see other responses. What the fields say
 //! about the body is decided in `fields.rs`, strictly.
 
 use std::mem::MaybeUninit;
@@ -31,13 +32,22 @@ pub(super) struct Head {
 pub(super) struct HeadLimits {
     pub(super) bytes: usize,
     pub(super) fields: usize,
+    /// Whether an LF alone ends a line.
+    pub(super) bare_lf: bool,
+    /// Whether a transfer coding that nobody knows is taken for none.
+    pub(super) unknown_codings: bool,
 }
 
 impl HeadLimits {
     pub(super) fn of(settings: &BackendSettings) -> Self {
         /// No setting may ask for less: where no ordinary head fits, nothing is served.
         const SMALLEST_BYTES: usize = 8 * 1024;
-        HeadLimits { bytes: settings.head_bytes.max(SMALLEST_BYTES), fields: settings.head_fields }
+        HeadLimits {
+            bytes: settings.head_bytes.max(SMALLEST_BYTES),
+            fields: settings.head_fields,
+            bare_lf: settings.bare_lf,
+            unknown_codings: settings.unknown_codings,
+        }
     }
 }
 
@@ -78,12 +88,16 @@ impl HeadSearch {
             return if input.len() >= limits.bytes { Err(HeadFault::TooLarge) } else { Ok(None) };
         }
         self.tried = input.len();
+        take_for_known_version(input);
         let parsed = if limits.fields <= USUAL_FIELDS {
-            parse(input, &mut [const { MaybeUninit::uninit() }; USUAL_FIELDS][..limits.fields])
+            parse(input, &mut [const { MaybeUninit::uninit() }; USUAL_FIELDS][..limits.fields], limits)
         } else {
-            parse(input, &mut vec![MaybeUninit::uninit(); limits.fields])
+            parse(input, &mut vec![MaybeUninit::uninit(); limits.fields], limits)
         };
         match parsed? {
+            Some((_, length)) if !limits.bare_lf && has_bare_lf(&input[..length]) => {
+                Err(malformed("a line that ends with LF alone"))
+            }
             Some((head, length)) if length <= limits.bytes => {
                 input.advance(length);
                 *self = HeadSearch::default();
@@ -116,10 +130,25 @@ impl HeadSearch {
     }
 }
 
+fn has_bare_lf(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).any(|end| end == 0 || head[end - 1] != b'\r')
+}
+
+/// RFC 9110 §6.2: a message "with a higher minor version" than is known "SHOULD" be processed "as if it were in the
+/// highest minor version within that major version to which the recipient is conformant": HTTP/1.2 to 1.9 become
+/// 1.1, where they stand.
+fn take_for_known_version(input: &mut [u8]) {
+    let start = input.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(input.len());
+    if let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9', ..] = &mut input[start..] {
+        *minor = b'1';
+    }
+}
+
 /// The head at the front of `input` and its length in bytes; `None` if it is not all there.
 fn parse<'b>(
     input: &'b [u8],
     slots: &mut [MaybeUninit<httparse::Header<'b>>],
+    limits: HeadLimits,
 ) -> Result<Option<(Head, usize)>, HeadFault> {
     let mut response = httparse::Response::new(&mut []);
     let parsed =
@@ -135,8 +164,15 @@ fn parse<'b>(
         .map_err(|_| malformed("an invalid status code"))?;
     let mut hop = Hop::new(status == StatusCode::SWITCHING_PROTOCOLS);
     let headers = collect(&input[..length], response.headers, &mut hop)?;
+    let framing = match hop.framing(version) {
+        // RFC 9112 §6.3 rule 4: without a final chunked, a response ends with its connection.
+        Err(_) if limits.unknown_codings && version == Version::HTTP_11 && hop.names_no_coding() => {
+            Ok(Framing::Unframed)
+        }
+        framing => framing,
+    };
     let close = hop.close || version < Version::HTTP_11;
-    Ok(Some((Head { status, version, headers, framing: hop.framing(version), close }, length)))
+    Ok(Some((Head { status, version, headers, framing, close }, length)))
 }
 
 /// The fields that go further; what the others say goes to `hop`. They stand in one copy of the head: the
@@ -169,7 +205,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: HeadLimits = HeadLimits { bytes: 8192, fields: 16 };
+    const LIMITS: HeadLimits = HeadLimits { bytes: 8192, fields: 16, bare_lf: true, unknown_codings: false };
 
     /// What `pieces` bring: the head, and how much was left behind it.
     fn take_in_pieces<'a>(
@@ -221,6 +257,75 @@ mod tests {
         ] {
             let (taken, left) = take(head.as_bytes()).unwrap().unwrap();
             assert_eq!((taken.close, left), (close, 0), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_ends_with_lf_alone_is_refused_unless_the_operator_lets_it_pass() {
+        let strict = HeadLimits { bare_lf: false, ..LIMITS };
+        let judge = |head: &[u8], limits| {
+            let (mut search, mut input) = (HeadSearch::default(), BytesMut::from(head));
+            search.take(&mut input, limits).map(|head| head.is_some())
+        };
+        for head in [
+            "HTTP/1.1 200 OK\n\n",
+            "HTTP/1.1 200 OK\nA: b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\r\n\n",
+            "HTTP/1.1 200 OK\r\nA: b\nSet-Cookie: c\r\n\r\n",
+            "\nHTTP/1.1 200 OK\r\n\r\n",
+        ] {
+            assert_eq!(judge(head.as_bytes(), LIMITS), Ok(true), "{head:?}");
+            let refused = judge(head.as_bytes(), strict);
+            assert!(matches!(refused, Err(HeadFault::Malformed(_))), "{head:?}: {refused:?}");
+        }
+        // What follows the head is not its business.
+        for head in ["HTTP/1.1 200 OK\r\n\r\na\nb", "\r\nHTTP/1.1 200 OK\r\nA: b\r\n\r\n\n"] {
+            assert_eq!(judge(head.as_bytes(), strict), Ok(true), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_coding_that_nobody_knows_is_taken_for_none_only_where_the_operator_says_so() {
+        let framing = |fields: &str, unknown_codings| {
+            let (mut search, head) = (HeadSearch::default(), format!("HTTP/1.1 200 OK\r\n{fields}\r\n"));
+            let mut input = BytesMut::from(head.as_bytes());
+            search.take(&mut input, HeadLimits { unknown_codings, ..LIMITS }).unwrap().unwrap().framing
+        };
+        let refused = Err(Malformed::TransferEncoding);
+        assert_eq!(framing("Transfer-Encoding: nonsense\r\n", false), refused);
+        assert_eq!(framing("Transfer-Encoding: nonsense\r\n", true), Ok(Framing::Unframed));
+        assert_eq!(framing("Transfer-Encoding: chunked\r\n", true), Ok(Framing::Chunked));
+        for ambiguous in [
+            "Transfer-Encoding: gzip\r\n",
+            "Transfer-Encoding: identity\r\n",
+            "Transfer-Encoding: nonsense, chunked\r\n",
+            "Transfer-Encoding: \x0bchunked\r\n",
+            "Transfer-Encoding: nonsense\r\nContent-Length: 1\r\n",
+            "Transfer-Encoding: nonsense\r\nTransfer-Encoding: chunked\r\n",
+        ] {
+            let (mut search, head) = (HeadSearch::default(), format!("HTTP/1.1 200 OK\r\n{ambiguous}\r\n"));
+            let mut input = BytesMut::from(head.as_bytes());
+            let taken = search.take(&mut input, HeadLimits { unknown_codings: true, ..LIMITS });
+            assert!(taken.is_err() || taken.is_ok_and(|h| h.unwrap().framing == refused), "{ambiguous:?}");
+        }
+    }
+
+    #[test]
+    fn a_higher_minor_version_is_taken_for_the_highest_that_is_known() {
+        for minor in 2..=9 {
+            for before in ["", "\r\n"] {
+                let head = format!("{before}HTTP/1.{minor} 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                for piece in [1, 5, head.len()] {
+                    let (taken, _) = take_in_pieces(head.as_bytes().chunks(piece)).unwrap().unwrap();
+                    let what = (taken.status, taken.version, taken.framing, taken.close);
+                    let want = (StatusCode::OK, Version::HTTP_11, Ok(Framing::Length(2)), false);
+                    assert_eq!(what, want, "{head:?}");
+                }
+            }
+        }
+        for head in ["HTTP/2.0 200 OK\r\n\r\n", "HTTP/1.x 200 OK\r\n\r\n", "HTTP/1.12 200 OK\r\n\r\n"] {
+            assert!(take(head.as_bytes()).is_err(), "{head:?}");
         }
     }
 

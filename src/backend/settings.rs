@@ -40,6 +40,11 @@ pub struct BackendSettings {
     pub head_bytes: usize,
     /// The most fields that a response head, or a trailer section, may have. 128.
     pub head_fields: usize,
+    /// Whether a line of a response's head may end with LF alone. No.
+    pub bare_lf: bool,
+    /// Whether a response whose `Transfer-Encoding` is a single name that is no registered coding is taken for
+    /// one that has none. No.
+    pub unknown_codings: bool,
     /// The most interim (1xx) responses before a final one. 16.
     pub interim_responses: u32,
     /// How long to wait for the origin's 100 (Continue) before the body is sent all the same. 1 s.
@@ -67,6 +72,8 @@ impl Default for BackendSettings {
             retries: 1,
             head_bytes: 64 * 1024,
             head_fields: 128,
+            bare_lf: false,
+            unknown_codings: false,
             interim_responses: 16,
             continue_timeout: Duration::from_secs(1),
             host: HostPolicy::default(),

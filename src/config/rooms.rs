@@ -303,6 +303,13 @@ section! {
             Size::kib(64) => |size| check::size_between(*size, Size::kib(8), Size::mib(16)),
         /// The number of field lines of a response.
         pub head_fields: usize = 128 => |number| check::between(*number, 1, 10_000),
+        /// Whether a line of a response's head may end with LF alone, as RFC 9112 §2.2 lets a recipient accept.
+        /// Otherwise such a response is malformed (502).
+        pub bare_lf: bool = false,
+        /// Whether a response whose `Transfer-Encoding` is a name that is no transfer coding is taken for one that
+        /// has none, and ends with its connection. Otherwise it is malformed (502), as one with a coding that
+        /// was not asked for always is.
+        pub unknown_codings: bool = false,
         /// How many interim responses (1xx) may come before the final one.
         pub interim_responses: usize = 16,
         /// When an origin's clock, by the `Date` of its responses, differs so much from this host's, that is
