@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use larder::config::{
     Environment, ListenAddress, LogFormat, Overrides, Problems, Settings, Severity, Size, Source, Text, load,
@@ -79,7 +80,27 @@ fn one_backend_is_configuration_enough() {
     let route =
         settings.routes.select("any.host", "/any/path", &http::Method::GET, &larder::message::Fields::new());
     assert_eq!((route.number, route.backend, route.handling), (0, BackendIndex(0), Handling::Cache));
-    assert_eq!(route.cache.stale_while_revalidate, settings.cache.stale_while_revalidate);
+    assert_eq!(
+        (route.cache.stale_while_revalidate, settings.cache.stale_while_revalidate),
+        (Duration::ZERO, None)
+    );
+    // What was purged softly is used for a moment, unless somebody has said for how long stale responses are.
+    assert_eq!(route.cache.soft_purge_window, Duration::from_secs(10));
+    for (said, window) in [
+        ("stale_while_revalidate = \"0s\"", 0),
+        ("stale_while_revalidate = \"30s\"", 30),
+        ("soft_purge_window = \"5s\"", 5),
+        ("soft_purge_window = \"5s\"\nstale_while_revalidate = \"30s\"", 5),
+    ] {
+        let settings = loaded(&format!("[cache]\n{said}\n{APP}"));
+        let route = settings.routes.select(
+            "any.host",
+            "/any/path",
+            &http::Method::GET,
+            &larder::message::Fields::new(),
+        );
+        assert_eq!(route.cache.soft_purge_window, Duration::from_secs(window), "{said}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use larder::clock::Moment;
 use larder::semantics::Facts;
-use larder::semantics::facts::LifetimeSource;
+use larder::semantics::facts::{LifetimeSource, SoftPurge};
 use larder::store::ledger::{Invalidation, Selector};
 use larder::store::memory::{Memory, Shelved};
 use larder::store::{Contents, Key, Place, Store, StoreSettings, StoredBody};
@@ -182,6 +182,7 @@ fn facts() -> Facts {
         status: http::StatusCode::OK,
         lifetime_source: LifetimeSource::MaxAge,
         bits: Default::default(),
+        soft_purge: SoftPurge::NONE,
     }
 }
 

@@ -170,6 +170,7 @@ fn policy(settings: &Settings, route: &Route) -> semantics::Policy {
         heuristic_fraction: cache.heuristic_fraction,
         heuristic_max: cache.heuristic_max,
         stale_while_revalidate: own.stale_while_revalidate,
+        soft_purge_window: own.soft_purge_window,
         stale_if_error: own.stale_if_error,
         stale_after: own.stale_after,
         shared_max_age: match cache.shared_max_age {
@@ -185,6 +186,7 @@ fn policy(settings: &Settings, route: &Route) -> semantics::Policy {
         },
         contradicting_304: match cache.contradicting_304 {
             config::Contradicting304::Refetch => rules::Contradicting304::Refetch,
+            config::Contradicting304::Lenient => rules::Contradicting304::Lenient,
             config::Contradicting304::KeepStored => rules::Contradicting304::KeepStored,
         },
         select_by_preference: cache.select_by_preference,

@@ -55,11 +55,15 @@ words! {
 }
 
 words! {
-    /// What a 304 whose entity tag is none of those that were asked about means.
+    /// What a 304 means that does not name what it confirms.
     pub enum Contradicting304 as "choice" {
         /// nothing: the response is fetched without conditions (RFC 9111 §4.3.4).
         Refetch = "refetch",
-        /// where one entity tag was sent, it is about that one. For origins whose filters rewrite tags.
+        /// it confirms what was asked about if it names no validator at all, the strong form (`"x"`) of the weak
+        /// tag that was sent (`W/"x"`), or another date beside that tag. For origins that compress on the fly, or
+        /// leave `ETag` out of a 304.
+        Lenient = "lenient",
+        /// and, where one entity tag was sent, if it names another. For origins whose filters rewrite tags.
         KeepStored = "keep-stored",
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -21,6 +22,9 @@ use super::written::{File, Query, Route as WrittenRoute, RouteCache as WrittenCa
 use super::{Admin, NamedBackend, PurgeRights, Settings};
 use crate::policy::{BackendIndex, CookieRule, Handling, Match, QueryRule, Route, RouteCache, Routes};
 use crate::semantics::policy::TtlStatuses;
+
+/// For how long what was purged softly is used where nobody has said anything of stale responses.
+const SOFT_PURGE_WINDOW: Duration = Duration::from_secs(10);
 
 /// What the command line says; it counts before the file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -469,13 +473,17 @@ fn route_cache(cache: &Cache, own: Option<&WrittenCache>) -> RouteCache {
     let none = RouteCookies::default();
     let cookies = own.cookies.as_ref().map_or(&none, |WordOrTable(table)| table);
     let WordOrTable(everywhere) = &cache.cookies;
+    let stale_while_revalidate = own.stale_while_revalidate.or(cache.stale_while_revalidate);
+    // Who has said for how long stale responses are used has said it of these too.
+    let soft_purge_window = cache.soft_purge_window.or(stale_while_revalidate).unwrap_or(SOFT_PURGE_WINDOW);
     RouteCache {
         ttl: own.ttl,
         ttl_statuses: own.ttl_statuses.as_ref().map_or_else(TtlStatuses::default, |statuses| {
             TtlStatuses::Listed(statuses.iter().map(|span| (span.first, span.last)).collect())
         }),
         default_ttl: own.default_ttl.or(cache.default_ttl),
-        stale_while_revalidate: own.stale_while_revalidate.unwrap_or(cache.stale_while_revalidate),
+        stale_while_revalidate: stale_while_revalidate.unwrap_or_default(),
+        soft_purge_window,
         stale_if_error: own.stale_if_error.unwrap_or(cache.stale_if_error),
         stale_after: own.stale_after.or(cache.stale_after),
         client_directives: own.client_directives.unwrap_or(cache.client_directives),

@@ -48,9 +48,13 @@ section! {
         /// The longest freshness that the heuristic gives.
         pub heuristic_max: Duration = seconds(86_400),
         /// For how long a stale response is served while a fresh one is fetched (RFC 5861 §3), where the
-        /// origin does not say. A response that came stale has no such time. 0s by default: RFC 9111 §4.2.4
+        /// origin does not say. A response that came stale has no such time. Left out, 0s: RFC 9111 §4.2.4
         /// wants somebody's word for it, and setting this is the operator's; a route can say it for its own.
-        pub stale_while_revalidate: Duration = Duration::ZERO,
+        pub stale_while_revalidate: Option<Duration> = None,
+        /// For how long a response that was purged softly is served while a fresh one is fetched, from the purge
+        /// on, where the origin does not say. Left out, as long as `stale_while_revalidate` where that is set, and
+        /// else 10s: who purges softly says that what is there may be used for a moment more.
+        pub soft_purge_window: Option<Duration> = None,
         /// For how long a stale response is served in place of an error (RFC 5861 §4), where the origin
         /// does not say.
         pub stale_if_error: Duration = seconds(3600),
@@ -86,7 +90,8 @@ section! {
         pub shared_max_age: SharedMaxAge = SharedMaxAge::ForbidsStale,
         /// What an `Age` that is not one number means.
         pub age_errors: AgeErrors = AgeErrors::Ignore,
-        /// What a 304 whose entity tag is none of those that were asked about means.
+        /// What a 304 means that does not name what it confirms: another tag, the same one in its other form, or
+        /// no validator.
         pub contradicting_304: Contradicting304 = Contradicting304::Refetch,
         /// What a request with an unsafe method (`POST`, `PUT`, `DELETE`, …) takes along that the origin
         /// answers with success.

@@ -9,14 +9,15 @@ use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
 use super::Fetch;
 use super::errand::Errand;
 use super::keep::Kind;
+use super::outcome::NoUpdate;
 use super::run::{Times, Weighed};
 use crate::backend::OriginResponse;
 use crate::message::{Fields, Length, Value};
 use crate::semantics::conditional::Validators;
 use crate::semantics::facts::Bit;
+use crate::semantics::freshness;
 use crate::semantics::partial::{self, Combination, ContentRange, Span};
-use crate::semantics::storability::NotStored;
-use crate::semantics::validation::{self, HeadEffect, Selected};
+use crate::semantics::validation::{self, HeadEffect, NotSelected, Selected};
 use crate::store::ledger::{Birth, Review};
 use crate::store::{Contents, Kept, StoredResponse};
 
@@ -25,7 +26,9 @@ pub(super) struct Freshened {
     /// For the one who asked.
     pub(super) own: Arc<StoredResponse>,
     /// For the others, and stored; or why it is neither.
-    pub(super) shared: Result<Arc<StoredResponse>, NotStored>,
+    pub(super) shared: Result<Arc<StoredResponse>, NoUpdate>,
+    /// The 304 came with a valid `Age`.
+    pub(super) aged: bool,
 }
 
 impl Fetch {
@@ -40,17 +43,27 @@ impl Fetch {
     ) -> Weighed {
         let fields: Vec<Fields> = stored.iter().map(|stored| stored.fields()).collect();
         let asked_about = validators_of(stored, &fields);
-        let Selected::At(place) = validation::select(&asked_about, &response.headers, &errand.policy) else {
-            return Weighed::AskAgain;
+        let place = match validation::select(&asked_about, &response.headers, &errand.policy) {
+            Selected::At(place) => place,
+            // It answers our question, which was about this one alone; but nothing in it says what it is about, so
+            // that nothing is updated: neither fields nor freshness (RFC 9111 §4.3.4, third rule).
+            Selected::None(reason @ NotSelected::NoValidator)
+                if let [own] = stored
+                    && own.review(self.store.ledger()) != Review::Gone =>
+            {
+                let (own, shared) = (own.clone(), Err(NoUpdate::Unnamed(reason)));
+                return Weighed::Confirmed(Freshened { own, shared, aged: true });
+            }
+            Selected::None(reason) => return Weighed::AskAgain(Some(reason)),
         };
         let base = &stored[place];
         // A hard purge that came meanwhile is about the stored body, and a 304 says nothing of another one.
         if base.review(self.store.ledger()) == Review::Gone {
-            return Weighed::AskAgain;
+            return Weighed::AskAgain(None);
         }
         match self.freshen(base, &fields[place], &response.headers, errand, birth, times) {
             Some(freshened) => Weighed::Confirmed(freshened),
-            None => Weighed::AskAgain,
+            None => Weighed::AskAgain(None),
         }
     }
 
@@ -68,6 +81,7 @@ impl Fetch {
     ) -> Option<Freshened> {
         let freshened = validation::freshen(&base.facts(), stored, newer, times.exchange(), &errand.policy);
         let not_kept = freshened.not_kept(&errand.facts);
+        let aged = freshness::is_aged(newer, &errand.policy);
         let contents = |fields: Fields| {
             let what =
                 Kind { status: base.status, facts: freshened.facts, range: base.range().map(Into::into) };
@@ -86,7 +100,11 @@ impl Fetch {
             self.store.remove(base);
         }
         if let Some(reason) = not_kept {
-            return Some(Freshened { own: for_once(freshened.fields_now)?, shared: Err(reason) });
+            return Some(Freshened {
+                own: for_once(freshened.fields_now)?,
+                shared: Err(NoUpdate::NotStored(reason)),
+                aged,
+            });
         }
         self.note_equivalents(errand, &freshened.fields);
         let of_this_exchange = freshened.fields_now != freshened.fields;
@@ -96,7 +114,7 @@ impl Fetch {
         };
         // What `no-cache="…"` and the like bar from being stored goes to the one who asked.
         let own = if of_this_exchange { for_once(freshened.fields_now)? } else { shared.clone() };
-        Some(Freshened { own, shared: Ok(shared) })
+        Some(Freshened { own, shared: Ok(shared), aged })
     }
 
     /// What a response to HEAD says of the stored response that a GET would have got (RFC 9111 §4.3.5).
@@ -108,13 +126,26 @@ impl Fetch {
         times: Times,
         birth: &Birth,
     ) {
+        // What one is told by its credentials says nothing of what the others would be (§3.5).
+        if errand.facts.authorization {
+            return;
+        }
+        let softly_purged = match base.review(self.store.ledger()) {
+            Review::Good => false,
+            Review::Stale { .. } => true,
+            Review::Gone => return,
+        };
         let stored = base.fields();
         let mut head = response.headers.clone();
         if let Length::Known(length) = response.length {
             head.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        let whole = (!base.body.is_partial()).then(|| base.body.len());
-        match validation::head_effect(&base.facts(), &stored, whole, response.status, &head) {
+        // What the body is tagged with is for a GET to change: by the tags of a HEAD a purge would miss it.
+        let tags = &self.store.settings().tags;
+        head.retain(|name| !tags.concerns(name.as_bytes()));
+        let span = base.body.span();
+        let whole = span.complete.filter(|_| span.exact);
+        match validation::head_effect(&base.facts(), &stored, whole, softly_purged, response.status, &head) {
             HeadEffect::None => {}
             HeadEffect::Freshen => {
                 let _ = self.freshen(base, &stored, &head, errand, birth, times);

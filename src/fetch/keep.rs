@@ -118,10 +118,9 @@ impl Fetch {
 }
 
 /// The lines that only the one who began the fetch gets.
-pub(super) fn of_this_exchange(headers: &Fields, omitted: &[HeaderName], is_part: bool) -> Vec<u8> {
+pub(super) fn of_this_exchange(headers: &Fields, omitted: &[HeaderName]) -> Vec<u8> {
     let mut lines = FieldLines::new();
-    let range = is_part.then_some(&CONTENT_RANGE);
-    for name in omitted.iter().chain(range) {
+    for name in omitted.iter().filter(|name| **name != AGE && **name != CONTENT_RANGE) {
         for value in headers.get_all(name) {
             lines.push(name.as_str(), value.as_bytes());
         }

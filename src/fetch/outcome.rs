@@ -15,6 +15,7 @@ use crate::message::{Body, Length};
 use crate::semantics::Facts;
 use crate::semantics::partial::Span;
 use crate::semantics::storability::NotStored;
+use crate::semantics::validation::NotSelected;
 use crate::semantics::variant::Selecting;
 use crate::store::ledger::Sequence;
 use crate::store::tags::{TagDigest, TagSettings};
@@ -24,11 +25,19 @@ use crate::store::{Described, Place, StoredResponse};
 #[derive(Debug)]
 pub struct Arrival {
     pub status: StatusCode,
+    /// What the origin answered: 206 where it sent the rest of a response that is now whole.
+    pub origin_status: StatusCode,
+    /// Why a 304 that came before it confirmed nothing.
+    pub unconfirmed: Option<NotSelected>,
+    /// It came with a valid `Age`.
+    pub aged: bool,
     /// The fields for clients, serialised, as they will be stored.
     pub lines: Bytes,
-    /// Fields of this exchange alone, serialised: `no-cache="…"` and `private="…"` bar them from being stored,
-    /// and the origin's own `Content-Range`. They go to the one who began the fetch.
+    /// Fields of this exchange alone, serialised: `no-cache="…"` and `private="…"` bar them from being stored.
+    /// They go to the one who began the fetch.
     pub once: Vec<u8>,
+    /// The origin's own `Content-Range`, for the same one: it may say otherwise than `span`.
+    pub content_range: Option<Box<[u8]>>,
     pub facts: Facts,
     pub selecting: Selecting,
     /// Which part of the whole it is, where it is a 206.
@@ -125,14 +134,23 @@ pub enum Fetched {
     Confirmed {
         response: Arc<StoredResponse>,
         collapsed: bool,
-        not_kept: Option<NotStored>,
+        not_kept: Option<NoUpdate>,
+        /// The 304 came with a valid `Age`.
+        aged: bool,
         sent: Moment,
         answered: Moment,
     },
     /// A response that is being stored, and its body.
     Arriving { arrival: Arc<Arrival>, body: Content, collapsed: bool },
     /// A response for this request alone, and why it is not stored.
-    Own { response: Box<OriginResponse>, reason: Unshared, sent: Moment, answered: Moment },
+    Own {
+        response: Box<OriginResponse>,
+        reason: Unshared,
+        /// Why a 304 that came before it confirmed nothing.
+        unconfirmed: Option<NotSelected>,
+        sent: Moment,
+        answered: Moment,
+    },
     /// The origin did not answer.
     Failed { error: Arc<OriginError>, collapsed: bool },
     /// Another fetch has ended since the store was asked: what it brought is there by now.
@@ -141,6 +159,25 @@ pub enum Fetched {
     Retry(Deserted),
     /// The leader's response is for the leader alone: the request goes on by itself.
     Released(Unshared),
+}
+
+/// Why what a 304 says changes nothing in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoUpdate {
+    /// What the 304 made of the stored response may not be stored.
+    NotStored(NotStored),
+    /// The 304 does not name what it confirms: the stored response answers those who asked, and is as it was.
+    Unnamed(NotSelected),
+}
+
+impl NoUpdate {
+    /// The name used in logs, metrics and `Cache-Status`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            NoUpdate::NotStored(reason) => reason.as_str(),
+            NoUpdate::Unnamed(reason) => reason.as_str(),
+        }
+    }
 }
 
 /// Why a response is for one request only.
@@ -179,6 +216,8 @@ impl Unshared {
 pub enum Landing {
     Confirmed {
         response: Arc<StoredResponse>,
+        /// It is as it was: nothing but this very asking vouches for it.
+        unnamed: Option<NotSelected>,
         sent: Moment,
         answered: Moment,
     },
@@ -198,9 +237,14 @@ impl Landing {
     /// What a follower has of it.
     pub(super) fn for_follower(self) -> Fetched {
         match self {
-            Landing::Confirmed { response, sent, answered } => {
-                Fetched::Confirmed { response, collapsed: true, not_kept: None, sent, answered }
-            }
+            Landing::Confirmed { response, unnamed, sent, answered } => Fetched::Confirmed {
+                response,
+                collapsed: true,
+                not_kept: unnamed.map(NoUpdate::Unnamed),
+                aged: false,
+                sent,
+                answered,
+            },
             Landing::Arriving(arrival) => match arrival.body.copy() {
                 Some(body) => Fetched::Arriving { arrival, body, collapsed: true },
                 // It outgrew the store meanwhile, and its beginning is gone.

@@ -13,15 +13,16 @@ use super::confirm::Freshened;
 use super::errand::{Errand, Purpose};
 use super::flight::{Deserted, Leader};
 use super::keep::{Kind, of_this_exchange, selecting_besides};
-use super::outcome::{Arrival, Fetched, Incoming, Landing, Unshared};
+use super::outcome::{Arrival, Fetched, Incoming, Landing, NoUpdate, Unshared};
 use super::pump::{self, Bounds, EndsTape, NotKept, Pumped, pump};
 use super::tape::Tape;
 use crate::backend::OriginResponse;
 use crate::clock::{Clock, Moment};
 use crate::message::{Fields, Length, lines_of};
 use crate::semantics::fields;
-use crate::semantics::freshness::Exchange;
+use crate::semantics::freshness::{self, Exchange};
 use crate::semantics::storability::{self, Storability, StoreRequest, Terms};
+use crate::semantics::validation::NotSelected;
 use crate::store::body::COPIED_BYTES;
 use crate::store::ledger::Birth;
 use crate::store::{Contents, Key};
@@ -78,9 +79,15 @@ impl Voyage {
     }
 
     /// The response is for the owner alone; followers go on by themselves, at once.
-    fn end_alone(self, response: OriginResponse, reason: Unshared, times: Times) {
-        let own =
-            Fetched::Own { response: Box::new(response), reason, sent: times.sent, answered: times.answered };
+    fn end_alone(
+        self,
+        response: OriginResponse,
+        reason: Unshared,
+        unconfirmed: Option<NotSelected>,
+        times: Times,
+    ) {
+        let Times { sent, answered, .. } = times;
+        let own = Fetched::Own { response: Box::new(response), reason, unconfirmed, sent, answered };
         self.end(Landing::Released(reason), own);
     }
 }
@@ -94,6 +101,7 @@ impl Fetch {
         own: Own,
     ) {
         let voyage = Voyage { leader, own };
+        let mut unconfirmed = None;
         // Twice at most: what turns out not to fit is asked for once more, without conditions.
         loop {
             let sent = self.clock.now();
@@ -114,23 +122,37 @@ impl Fetch {
                 self.take_in_head(&errand, base, &response, times, &birth);
             }
             match self.weigh(&errand, response, &birth, times) {
-                Weighed::Confirmed(Freshened { own, shared }) => {
+                Weighed::Confirmed(Freshened { own, shared, aged }) => {
                     let Times { sent, answered, .. } = times;
                     let not_kept = shared.as_ref().err().copied();
                     let landing = match shared {
-                        Ok(response) => Landing::Confirmed { response, sent, answered },
-                        Err(reason) => Landing::Released(Unshared::NotStored(reason)),
+                        Ok(response) => Landing::Confirmed { response, unnamed: None, sent, answered },
+                        Err(NoUpdate::Unnamed(reason)) => {
+                            let (response, unnamed) = (own.clone(), Some(reason));
+                            Landing::Confirmed { response, unnamed, sent, answered }
+                        }
+                        Err(NoUpdate::NotStored(reason)) => Landing::Released(Unshared::NotStored(reason)),
                     };
-                    let own =
-                        Fetched::Confirmed { response: own, collapsed: false, not_kept, sent, answered };
+                    let own = Fetched::Confirmed {
+                        response: own,
+                        collapsed: false,
+                        not_kept,
+                        aged,
+                        sent,
+                        answered,
+                    };
                     return voyage.end(landing, own);
                 }
-                Weighed::AskAgain => errand.purpose = Purpose::Fill,
+                Weighed::AskAgain(reason) => {
+                    unconfirmed = reason;
+                    errand.purpose = Purpose::Fill;
+                }
                 Weighed::Alone(response, reason) => {
                     self.remember(&errand, &response.headers, reason, times.answered);
-                    return voyage.end_alone(response, reason, times);
+                    return voyage.end_alone(response, reason, unconfirmed, times);
                 }
-                Weighed::Storable(parcel) => {
+                Weighed::Storable(mut parcel) => {
+                    parcel.unconfirmed = unconfirmed;
                     return self.bring_home(errand, parcel, birth, times, voyage).await;
                 }
             }
@@ -161,7 +183,7 @@ impl Fetch {
             }
             Weighed::Alone(response, _) => Err(response),
             // `judge` answers nothing else.
-            Weighed::Confirmed(_) | Weighed::AskAgain => Ok(Fetched::Retry(Deserted::LeaderGone)),
+            Weighed::Confirmed(_) | Weighed::AskAgain(_) => Ok(Fetched::Retry(Deserted::LeaderGone)),
         }
     }
 
@@ -173,20 +195,20 @@ impl Fetch {
                 return self.confirm(errand, stored, &response, birth, times);
             }
             (Purpose::Complete(part), StatusCode::PARTIAL_CONTENT) => {
-                let Some(prefix) = self.completion(part, &response) else { return Weighed::AskAgain };
+                let Some(prefix) = self.completion(part, &response) else { return Weighed::AskAgain(None) };
                 // RFC 9111 §3.4: the new fields replace those stored. A 206 to `If-Range` leaves out what the
                 // first part said (RFC 9110 §15.3.7).
                 let mut response = response;
                 response.headers = fields::updated(&part.fields(), &response.headers, &[]);
                 return match self.judge(errand, response, times, prefix) {
                     // This is but the rest: nobody asked for it alone.
-                    Weighed::Alone(..) => Weighed::AskAgain,
-                    Weighed::Storable(parcel) if parcel.not_kept.is_some() => Weighed::AskAgain,
+                    Weighed::Alone(..) => Weighed::AskAgain(None),
+                    Weighed::Storable(parcel) if parcel.not_kept.is_some() => Weighed::AskAgain(None),
                     weighed => weighed,
                 };
             }
             (Purpose::Complete(_), StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_MODIFIED) => {
-                return Weighed::AskAgain;
+                return Weighed::AskAgain(None);
             }
             // RFC 5861 §4: an error does not take the place of something that may be served instead of it.
             _ if !errand.seen.is_empty() && response.status.is_server_error() => {
@@ -232,7 +254,16 @@ impl Fetch {
         let too_large = matches!(response.length, Length::Known(length)
             if length + prefix_bytes > self.store.settings().max_object);
         let not_kept = too_large.then_some(NotKept::TooLarge);
-        Weighed::Storable(Box::new(Parcel { status, response, terms, not_kept, prefix, prefix_bytes }))
+        let unconfirmed = None;
+        Weighed::Storable(Box::new(Parcel {
+            status,
+            response,
+            terms,
+            not_kept,
+            prefix,
+            prefix_bytes,
+            unconfirmed,
+        }))
     }
 
     /// Shares a storable response while its body arrives, and stores it once it is whole.
@@ -244,7 +275,8 @@ impl Fetch {
         times: Times,
         voyage: Voyage,
     ) {
-        let Parcel { status, response, terms, not_kept, prefix, prefix_bytes } = *parcel;
+        let Parcel { status, response, terms, not_kept, prefix, prefix_bytes, unconfirmed } = *parcel;
+        let origin_status = response.status;
         let Voyage { leader, own } = voyage;
         let mut waiting = 0;
         if let Some(why) = not_kept {
@@ -252,7 +284,7 @@ impl Fetch {
             waiting = leader.as_ref().map_or(0, |leader| leader.last_call());
             if waiting == 0 {
                 // Nobody shares it: it goes to the one who asked as it comes, and is copied nowhere.
-                return Voyage { leader, own }.end_alone(response, why.into(), times);
+                return Voyage { leader, own }.end_alone(response, why.into(), unconfirmed, times);
             }
         } else {
             let credentials = errand.facts.credentials();
@@ -270,7 +302,10 @@ impl Fetch {
             facts,
             range: span.and_then(|_| errand.fields.get(RANGE)).map(|r| r.as_bytes().into()),
         };
-        let once = of_this_exchange(&response.headers, &terms.omitted, span.is_some());
+        let once = of_this_exchange(&response.headers, &terms.omitted);
+        let content_range =
+            span.and_then(|_| response.headers.get(CONTENT_RANGE)).map(|r| r.as_bytes().into());
+        let aged = freshness::is_aged(&response.headers, &errand.policy);
         let mut headers = fields::into_stored(response.headers, &terms.omitted);
         if span.is_some() {
             // Written anew for each client, by what part of the part it gets.
@@ -284,8 +319,12 @@ impl Fetch {
         let arrival = |body: Incoming| {
             Arc::new(Arrival {
                 status,
+                origin_status,
+                unconfirmed,
+                aged,
                 lines: draft.lines.clone(),
                 once,
+                content_range,
                 facts,
                 selecting,
                 span,
@@ -379,7 +418,8 @@ pub(super) enum Weighed {
     /// It confirms this stored response.
     Confirmed(Freshened),
     /// It does not fit what is stored: ask once more, without conditions.
-    AskAgain,
+    /// Why, where it is a 304 that confirms nothing.
+    AskAgain(Option<NotSelected>),
     /// It is for the one who asked.
     Alone(OriginResponse, Unshared),
     Storable(Box<Parcel>),
@@ -394,4 +434,5 @@ pub(super) struct Parcel {
     not_kept: Option<NotKept>,
     prefix: Vec<Bytes>,
     prefix_bytes: u64,
+    unconfirmed: Option<NotSelected>,
 }

@@ -117,6 +117,7 @@ pub struct Metrics {
     requests: Arc<Requests>,
     refused: ReasonCounters,
     not_stored: ReasonCounters,
+    unconfirmed: ReasonCounters,
     collapsed: IntCounter,
     readers_cut: IntCounter,
     sent_away: IntCounter,
@@ -186,6 +187,14 @@ impl Metrics {
             sent_away: declare.counter(
                 "larder_connections_sent_away_total",
                 "Client connections at rest that were closed to make room for new ones.",
+            ),
+            unconfirmed: ReasonCounters::new(
+                declare.counters(
+                    "larder_unconfirmed_total",
+                    "304s that updated nothing because they do not name what they confirm, by reason.",
+                    &["reason"],
+                ),
+                &[],
             ),
             collapsed: declare.counter(
                 "larder_collapsed_requests_total",
@@ -271,6 +280,11 @@ impl Metrics {
     /// An origin's response was not stored.
     pub fn not_stored(&self, reason: &'static str) {
         self.not_stored.count(reason);
+    }
+
+    /// A 304 confirmed nothing: the response was asked for once more.
+    pub fn unconfirmed(&self, reason: &'static str) {
+        self.unconfirmed.count(reason);
     }
 
     /// The responses not stored by reason, to declare reasons at start or read them.

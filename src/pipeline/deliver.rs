@@ -11,17 +11,19 @@ use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use super::lookup::{By, Usable};
 use super::{Journey, Pipeline};
 use crate::backend::{Blame, OriginError, OriginResponse};
+use crate::clock::Moment;
 use crate::fetch::Arrival;
-use crate::fetch::outcome::{Content, Unshared};
+use crate::fetch::outcome::{Content, NoUpdate, Unshared};
 use crate::front::page::page;
 use crate::message::{Body, CacheResult, FieldLines, Length, Outcome, Response, StoredSlice, lines_of};
 use crate::semantics::Facts;
 use crate::semantics::conditional::{self, RangeVerdict, Validators, Verdict};
+use crate::semantics::onward;
 use crate::semantics::partial::Span;
 use crate::semantics::range::{self, Multipart, Part, Selection};
 use crate::semantics::staleness::Failure;
 use crate::semantics::status::{CacheStatus, Forward};
-use crate::semantics::storability::NotStored;
+use crate::semantics::validation::NotSelected;
 use crate::store::StoredResponse;
 
 /// Our name in `Cache-Status`.
@@ -31,13 +33,17 @@ const CACHE_NAME: &str = "Larder";
 struct Answer<'a> {
     status: StatusCode,
     lines: Lines<'a>,
-    /// Further lines, of this exchange alone.
+    /// Further lines, for the client that began the fetch alone.
     once: &'a [u8],
+    /// The origin's own `Content-Range`, for the same client.
+    content_range: Option<&'a [u8]>,
     facts: Facts,
     /// Which part of the representation there is; `None` where its length is not known yet.
     span: Option<Span>,
     source: Source,
-    age_secs: u32,
+    /// The value of `Age`; nothing where the origin has just generated or validated this, and said nothing of its
+    /// age itself (RFC 9111 §5.1).
+    age_secs: Option<u32>,
 }
 
 /// The end-to-end fields, serialised.
@@ -81,7 +87,7 @@ impl Pipeline {
             status.detail = Some(usable.by.as_str().into());
         }
         let outcome = journey.outcome(result, usable.by.as_str());
-        self.deliver(journey, stored(usable.response, usable.age_secs), &status, outcome)
+        self.deliver(journey, used(usable, journey.now()), &status, outcome)
     }
 
     /// A stored response in place of the origin's failure.
@@ -103,25 +109,33 @@ impl Pipeline {
             ..CacheStatus::forward(forward)
         };
         let outcome = journey.outcome_with_backend(CacheResult::Stale, usable.by.as_str());
-        self.deliver(journey, stored(usable.response, usable.age_secs), &status, outcome)
+        self.deliver(journey, used(usable, journey.now()), &status, outcome)
     }
 
-    /// A stored response that the origin has just confirmed.
+    /// A stored response that the origin has just confirmed; `aged`: with an `Age` of its own.
     pub(super) fn deliver_confirmed(
         &self,
         journey: &Journey,
         response: Arc<StoredResponse>,
-        not_kept: Option<NotStored>,
+        not_kept: Option<NoUpdate>,
+        aged: bool,
         forward: Forward,
         collapsed: bool,
     ) -> Response {
         response.note_hit();
         self.note_collapsed(collapsed);
+        let unnamed = match not_kept {
+            Some(NoUpdate::Unnamed(reason)) => Some(reason),
+            _ => None,
+        };
+        self.note_unconfirmed(unnamed.filter(|_| !collapsed));
         let facts = response.facts();
-        let now = facts.response_time;
+        // What was not freshened is as old as it is.
+        let now = if unnamed.is_some() { journey.now() } else { facts.response_time };
+        let ttl_secs = facts.ttl_secs(now);
         let status = CacheStatus {
             forward_status: Some(304),
-            ttl_secs: Some(facts.ttl_secs(now)),
+            ttl_secs: Some(ttl_secs),
             stored: not_kept.is_none(),
             collapsed: collapsed.then_some(true),
             detail: not_kept.map(|reason| reason.as_str().into()),
@@ -129,7 +143,12 @@ impl Pipeline {
         };
         let result = if collapsed { CacheResult::Collapsed } else { CacheResult::Revalidated };
         let outcome = journey.outcome_with_backend(result, forward.as_str());
-        self.deliver(journey, stored(response, facts.age_secs(now)), &status, outcome)
+        let age_secs = facts.age_secs(now);
+        let answer = match unnamed {
+            Some(_) if !facts.is_fresh(now) => stale(response, age_secs, now),
+            _ => stored(response, (aged || collapsed).then_some(age_secs)),
+        };
+        self.deliver(journey, answer, &status, outcome)
     }
 
     /// A response that is being stored while it arrives.
@@ -145,18 +164,22 @@ impl Pipeline {
         if let Some(reason) = arrival.not_stored.filter(|_| !collapsed) {
             self.events.metrics().not_stored(reason.as_str());
         }
+        let unconfirmed = arrival.unconfirmed.filter(|_| !collapsed);
+        self.note_unconfirmed(unconfirmed);
+        let not_stored = arrival.not_stored.map(|reason| reason.as_str());
+        let detail = not_stored.or(unconfirmed.map(|reason| reason.as_str()));
         // Who joins late gets what is older by then.
         let now = arrival.answered.max(journey.now());
         let status = CacheStatus {
-            forward_status: Some(arrival.status.as_u16()),
+            forward_status: Some(arrival.origin_status.as_u16()),
             ttl_secs: Some(arrival.facts.ttl_secs(now)),
             stored: arrival.not_stored.is_none(),
-            detail: arrival.not_stored.map(|reason| reason.as_str().into()),
+            detail: detail.map(Into::into),
             collapsed: collapsed.then_some(true),
             ..CacheStatus::forward(forward)
         };
         let result = if collapsed { CacheResult::Collapsed } else { CacheResult::Miss };
-        let outcome = journey.outcome_with_backend(result, forward.as_str());
+        let outcome = journey.outcome_with_backend(result, detail.unwrap_or(forward.as_str()));
         let span = match (arrival.span, arrival.length) {
             (Some(span), _) => Some(span),
             (None, Length::Known(end)) => Some(Span { start: 0, end, complete: Some(end), exact: true }),
@@ -166,10 +189,11 @@ impl Pipeline {
             status: arrival.status,
             lines: Lines::Shared(&arrival.lines),
             once: if collapsed { &[] } else { &arrival.once },
+            content_range: arrival.content_range.as_deref().filter(|_| !collapsed),
             facts: arrival.facts,
             span,
             source: Source::Arriving(body, arrival.length),
-            age_secs: arrival.facts.age_secs(now),
+            age_secs: (arrival.aged || collapsed).then(|| arrival.facts.age_secs(now)),
         };
         self.deliver(journey, answer, &status, outcome)
     }
@@ -183,7 +207,19 @@ impl Pipeline {
         forward: Forward,
     ) -> Response {
         self.events.metrics().not_stored(reason.as_str());
-        self.relay(journey, response, CacheResult::Miss, forward, reason.as_str())
+        let request = journey.headers();
+        let verdict = conditional::evaluate_unstored(
+            &journey.facts,
+            request,
+            response.status,
+            &response.headers,
+            journey.now(),
+        );
+        let relayed = self.relay(journey, response, CacheResult::Miss, forward, reason.as_str());
+        match verdict {
+            Verdict::Proceed => relayed,
+            Verdict::NotModified => as_not_modified(relayed),
+        }
     }
 
     /// The origin's response to a request that was passed.
@@ -301,7 +337,10 @@ impl Pipeline {
             Selection::Multiple(parts) if matches!(answer.source, Source::Stored(_)) => {
                 self.deliver_parts(journey, answer, &parts, status, outcome)
             }
-            Selection::Unsatisfiable => self.deliver_unsatisfiable(answer, status, outcome),
+            // Whoever asked the origin would have got the whole: it knows ranges better, or not at all.
+            Selection::Unsatisfiable if matches!(answer.source, Source::Stored(_)) => {
+                self.deliver_unsatisfiable(answer, status, outcome)
+            }
             _ => self.deliver_whole(journey, answer, status, outcome),
         }
     }
@@ -355,12 +394,15 @@ impl Pipeline {
         outcome: Box<Outcome>,
     ) -> Response {
         let mut fields = self.fields(&mut answer, status);
-        fields.own.extend_from_slice(answer.once);
         if answer.status == StatusCode::PARTIAL_CONTENT
-            && answer.once.is_empty()
             && let Some(span) = answer.span
         {
-            fields.push(CONTENT_RANGE.as_str(), span.content_range().to_value().as_bytes());
+            match answer.content_range {
+                Some(own) => fields.push(CONTENT_RANGE.as_str(), own),
+                None => {
+                    fields.push(CONTENT_RANGE.as_str(), span.content_range().to_value().as_bytes());
+                }
+            }
         }
         let (body, length) = match answer.source {
             Source::Stored(response) => {
@@ -490,9 +532,12 @@ impl Pipeline {
     }
 
     fn add_own_fields(&self, answer: &Answer<'_>, status: &CacheStatus, fields: &mut FieldLines) {
-        fields.own.extend_from_slice(b"Age: ");
-        fields.own.extend_from_slice(itoa::Buffer::new().format(answer.age_secs).as_bytes());
-        fields.own.extend_from_slice(b"\r\n");
+        if let Some(age_secs) = answer.age_secs {
+            fields.own.extend_from_slice(b"Age: ");
+            fields.own.extend_from_slice(itoa::Buffer::new().format(age_secs).as_bytes());
+            fields.own.extend_from_slice(b"\r\n");
+        }
+        fields.own.extend_from_slice(answer.once);
         self.add_via(fields, false);
         self.add_cache_status(fields, status);
     }
@@ -515,6 +560,13 @@ impl Pipeline {
         fields.own.extend_from_slice(b"\r\n");
     }
 
+    /// Counts a 304 that updated nothing.
+    pub(super) fn note_unconfirmed(&self, reason: Option<NotSelected>) {
+        if let Some(reason) = reason {
+            self.events.metrics().unconfirmed(reason.as_str());
+        }
+    }
+
     fn note_collapsed(&self, collapsed: bool) {
         if collapsed {
             self.events.metrics().collapsed();
@@ -522,11 +574,50 @@ impl Pipeline {
     }
 }
 
-fn stored(response: Arc<StoredResponse>, age_secs: u32) -> Answer<'static> {
+/// What is stored and used without asking the origin.
+fn used(usable: Usable, now: Moment) -> Answer<'static> {
+    let Usable { response, age_secs, by, .. } = usable;
+    if by == By::Freshness {
+        return stored(response, Some(age_secs));
+    }
+    stale(response, age_secs, now)
+}
+
+/// What is stored and stale, so that the next cache does not take it for fresh.
+fn stale(response: Arc<StoredResponse>, age_secs: u32, now: Moment) -> Answer<'static> {
+    let onward = onward::of_stale(&response.fields(), age_secs, now);
+    let mut answer = stored(response, Some(onward.age_secs));
+    if let Lines::Written(lines) = &mut answer.lines
+        && onward.needs_max_age
+    {
+        lines.extend_from_slice(b"Cache-Control: max-age=0\r\n");
+    }
+    answer
+}
+
+/// The origin's answer, where the client's own condition says that it has what the answer holds.
+fn as_not_modified(mut response: Response) -> Response {
+    let mut kept = FieldLines::new();
+    for (name, value) in response.fields.iter() {
+        if conditional::stays_in_unstored_not_modified(name) {
+            kept.push(name, value);
+        }
+    }
+    kept.is_dated = response.fields.is_dated;
+    response.fields = kept;
+    response.status = StatusCode::NOT_MODIFIED;
+    response.length = Length::Unknown;
+    // The connection to the origin is closed where its body is still on its way.
+    response.body = Body::Empty;
+    response
+}
+
+fn stored(response: Arc<StoredResponse>, age_secs: Option<u32>) -> Answer<'static> {
     Answer {
         status: response.status,
         lines: Lines::Written(response.lines(OWN_FIELDS_BYTES)),
         once: &[],
+        content_range: None,
         facts: response.facts(),
         span: Some(response.body.span()),
         source: Source::Stored(response),

@@ -57,8 +57,11 @@ impl Pipeline {
                 fields.remove(name);
             }
         }
-        if journey.is_head() {
+        // RFC 9110 §14.2: for other methods than GET it has no meaning, and an origin that gives it one would
+        // answer with a part what asked for the whole.
+        if !journey.facts.asks_for_range() {
             fields.remove(RANGE);
+            fields.remove(IF_RANGE);
         }
         negotiation::send_normal_forms(&mut fields);
         if let Some(capability) = targeted::surrogate_capability(&journey.plan.policy)
@@ -179,7 +182,7 @@ impl Pipeline {
             Fetched::Arriving { arrival, body, collapsed }
                 if arrival.status == http::StatusCode::OK
                     && matches!(arrival.length, Length::Known(_))
-                    && journey.accepts_shared(&self.identity, &arrival.facts, &arrival.selecting)
+                    && journey.accepts_shared(&self.identity, &arrival.facts, &arrival.selecting, false)
                         == Shared::Accepted =>
             {
                 Some(Fetched::Arriving { arrival, body, collapsed })
@@ -284,6 +287,11 @@ impl Pipeline {
         }
         if upgrade && let Some(protocols) = journey.headers().get(UPGRADE) {
             headers.insert(UPGRADE, protocols);
+        }
+        // RFC 9110 §14.2: nobody gets 206 to a HEAD, whatever the origin makes of it.
+        if journey.is_head() {
+            headers.remove(RANGE);
+            headers.remove(IF_RANGE);
         }
         if let Some(hops) = journey.hops_left() {
             headers.insert(MAX_FORWARDS, HeaderValue::from(hops.saturating_sub(1)));

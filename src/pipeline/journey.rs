@@ -26,7 +26,7 @@ use crate::policy::{CookieRule, Kept, has_cookie};
 use crate::semantics::RequestFacts;
 use crate::semantics::facts::Facts;
 use crate::semantics::request::CacheMethod;
-use crate::semantics::reuse::{self, Reuse, Unusable};
+use crate::semantics::reuse::{self, Ask, Reuse, Unusable};
 use crate::semantics::status::CacheStatus;
 use crate::semantics::variant::{NormalFields, Selecting};
 use crate::store::ledger::Sequence;
@@ -338,8 +338,15 @@ impl Journey {
     }
 
     /// Whether what another request fetched may answer this one: it is selected by `Vary`, and may be used
-    /// without asking the origin again (RFC 9111 §4, on collapsed requests).
-    pub fn accepts_shared(&self, identity: &Identity, facts: &Facts, selecting: &Selecting) -> Shared {
+    /// without asking the origin again (RFC 9111 §4, on collapsed requests). `is_vouched_for`: the origin has just
+    /// been asked about it, by those who waited, so that it may be as stale as it is.
+    pub fn accepts_shared(
+        &self,
+        identity: &Identity,
+        facts: &Facts,
+        selecting: &Selecting,
+        is_vouched_for: bool,
+    ) -> Shared {
         let mut fields = NormalFields::of(self.selected_by(identity, [selecting]));
         if selecting.matches(&mut fields, self.plan.policy.select_by_preference).is_none() {
             return Shared::OtherVariant;
@@ -347,6 +354,7 @@ impl Journey {
         // Its head may have come long before this request.
         let now = self.now().max(facts.response_time);
         match reuse::judge(facts, &self.facts, now, &self.plan.policy) {
+            Reuse::Ask(Ask::Stale) if is_vouched_for => Shared::Accepted,
             Reuse::Ask(_) | Reuse::Unusable(_) => Shared::OwnOnly,
             _ => Shared::Accepted,
         }

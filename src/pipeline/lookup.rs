@@ -6,7 +6,6 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::{Journey, Pipeline};
-use crate::clock::Moment;
 use crate::semantics::Facts;
 use crate::semantics::range::{self, Selection};
 use crate::semantics::request::CacheMethod;
@@ -190,13 +189,9 @@ fn nothing_chosen(journey: &Journey, fields: &mut NormalFields<'_>, candidates: 
 fn facts_of(reviewed: &Reviewed) -> Facts {
     let mut facts = reviewed.response.facts();
     if let Some(since) = reviewed.soft_purged {
-        make_stale(&mut facts, since);
+        facts.purge_softly(since);
     }
     facts
-}
-
-fn make_stale(facts: &mut Facts, since: Moment) {
-    facts.freshness_lifetime_secs = facts.freshness_lifetime_secs.min(facts.age_secs(since));
 }
 
 /// A part holds what is asked for only where the request's range lies within it.
@@ -204,7 +199,7 @@ fn holds_what_is_asked(response: &StoredResponse, journey: &Journey) -> bool {
     if !response.body.is_partial() {
         return true;
     }
-    journey.facts.range
+    journey.facts.asks_for_range()
         && !journey.facts.if_range
         && !matches!(
             range::select_in(journey.headers(), response.body.span(), journey.plan.policy.ranges),
@@ -222,7 +217,7 @@ fn may_complete(part: &Reviewed, journey: &Journey) -> bool {
             .span()
             .missing()
             .is_some_and(|m| matches!(m, crate::semantics::partial::Missing::From(_)))
-        && !journey.facts.range
+        && !journey.facts.asks_for_range()
         && !journey.is_head()
         && part.soft_purged.is_none()
         && response.facts().is_fresh(journey.now())

@@ -39,7 +39,7 @@ pub use routing::{RoutePlan, Routing};
 
 use crate::backend::OriginError;
 use crate::clock::Clock;
-use crate::fetch::outcome::Unshared;
+use crate::fetch::outcome::{NoUpdate, Unshared};
 use crate::fetch::{Fetch, Fetched, Sharing};
 use crate::front::outbound::Identity;
 use crate::front::page::page;
@@ -257,17 +257,20 @@ impl Pipeline {
                 continue;
             }
             match fetched {
-                Fetched::Confirmed { response, collapsed, not_kept, .. } => {
-                    match self.accepts(&journey, collapsed, &response.facts(), response.selecting()) {
+                Fetched::Confirmed { response, collapsed, not_kept, aged, .. } => {
+                    let unnamed = matches!(not_kept, Some(NoUpdate::Unnamed(_)));
+                    match self.accepts(&journey, collapsed, &response.facts(), response.selecting(), unnamed)
+                    {
                         Shared::Accepted => {
-                            return self.deliver_confirmed(&journey, response, not_kept, forward, collapsed);
+                            return self
+                                .deliver_confirmed(&journey, response, not_kept, aged, forward, collapsed);
                         }
                         Shared::OtherVariant => journey.note_variant(response.selecting()),
                         Shared::OwnOnly => turn = TURNS,
                     }
                 }
                 Fetched::Arriving { arrival, body, collapsed } => {
-                    match self.accepts(&journey, collapsed, &arrival.facts, &arrival.selecting) {
+                    match self.accepts(&journey, collapsed, &arrival.facts, &arrival.selecting, false) {
                         Shared::Accepted => {
                             return self.deliver_arriving(&journey, arrival, body, forward, collapsed);
                         }
@@ -276,7 +279,8 @@ impl Pipeline {
                         Shared::OwnOnly => turn = TURNS,
                     }
                 }
-                Fetched::Own { response, reason, .. } => {
+                Fetched::Own { response, reason, unconfirmed, .. } => {
+                    self.note_unconfirmed(unconfirmed);
                     let failure = Failure::Status(response.status);
                     if let Some(stale) = self.stale_instead(&journey, &found, failure) {
                         return self.deliver_stale(&journey, stale, forward, failure);
@@ -312,8 +316,18 @@ impl Pipeline {
     }
 
     /// Whether what was fetched may answer this request: its own always.
-    fn accepts(&self, journey: &Journey, collapsed: bool, facts: &Facts, selecting: &Selecting) -> Shared {
-        if collapsed { journey.accepts_shared(&self.identity, facts, selecting) } else { Shared::Accepted }
+    fn accepts(
+        &self,
+        journey: &Journey,
+        collapsed: bool,
+        facts: &Facts,
+        selecting: &Selecting,
+        is_vouched_for: bool,
+    ) -> Shared {
+        match collapsed {
+            true => journey.accepts_shared(&self.identity, facts, selecting, is_vouched_for),
+            false => Shared::Accepted,
+        }
     }
 
     /// The page for a request that was not admitted; the connection closes after it.

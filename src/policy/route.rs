@@ -165,6 +165,8 @@ pub struct RouteCache {
     pub default_ttl: Option<Duration>,
     /// The window of RFC 5861 §3 where the origin says nothing.
     pub stale_while_revalidate: Duration,
+    /// The same for what was purged softly, from the purge on.
+    pub soft_purge_window: Duration,
     /// The window of RFC 5861 §4 where the origin says nothing.
     pub stale_if_error: Duration,
     /// After so long a slow origin counts as failed, where something stale may be served.

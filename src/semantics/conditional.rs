@@ -1,6 +1,6 @@
 //! Evaluates a client's conditions against a stored response (RFC 9110 §13, RFC 9111 §4.3.2).
 
-use http::{HeaderName, header};
+use http::{HeaderName, StatusCode, header};
 
 use crate::clock::Moment;
 use crate::message::Fields;
@@ -33,6 +33,13 @@ impl<'a> Validators<'a> {
             entity_tag: entity_tag.and_then(EntityTag::parse),
             last_modified: facts.has(super::facts::Bit::LastModified).then_some(facts.last_modified),
         }
+    }
+}
+
+impl Validators<'_> {
+    /// Whether its entity tag is this one, by the weak comparison (RFC 9110 §8.8.3.2).
+    pub fn names(&self, tag: EntityTag<'_>) -> bool {
+        self.entity_tag.is_some_and(|own| own.weakly_equals(&tag))
     }
 }
 
@@ -71,23 +78,54 @@ pub fn evaluate(
     if !evaluated {
         return Verdict::Proceed;
     }
-    // §13.2.2 step 3
+    // RFC 9111 §4.3.2: without Last-Modified, Date counts, or else the time it was received.
+    let modified = validators.last_modified.unwrap_or(facts.date);
+    in_order(request, headers, validators, Some(modified), now)
+}
+
+/// Evaluates them against the origin's own answer to this request, that nobody stores: what was taken off a
+/// request for the cache's sake is evaluated by the cache (RFC 9110 §13.2.1: "a recipient cache or origin server
+/// MUST evaluate received request preconditions").
+pub fn evaluate_unstored(
+    request: &RequestFacts,
+    headers: &Fields,
+    status: StatusCode,
+    response: &Fields,
+    now: Moment,
+) -> Verdict {
+    let evaluated = matches!(request.method, CacheMethod::Get | CacheMethod::Head | CacheMethod::Query)
+        && matches!(status.as_u16(), 200 | 206);
+    if !evaluated || !(request.if_none_match || request.if_modified_since) {
+        return Verdict::Proceed;
+    }
+    let validators = Validators::read(response, now);
+    // §13.1.3: "A recipient MUST ignore the If-Modified-Since header field if the resource does not have a
+    // modification date available." That `Date` stands in for it is for what is stored (RFC 9111 §4.3.2).
+    in_order(request, headers, &validators, validators.last_modified, now)
+}
+
+/// The steps of §13.2.2 that are a cache's.
+fn in_order(
+    request: &RequestFacts,
+    headers: &Fields,
+    validators: &Validators<'_>,
+    modified: Option<Moment>,
+    now: Moment,
+) -> Verdict {
+    // step 3
     if request.if_none_match {
         let matches = none_match_lists(headers, validators);
         return if matches { Verdict::NotModified } else { Verdict::Proceed };
     }
     // step 4; §13.1.3: ignored "if the request method is neither GET nor HEAD"
-    if request.if_modified_since && request.method != CacheMethod::Query {
+    if request.if_modified_since
+        && request.method != CacheMethod::Query
         // §13.1.3: "A recipient MUST ignore the If-Modified-Since header field if the received field value
         // is not a valid HTTP-date [or] has more than one member".
-        let Some(since) = single_date(headers, &header::IF_MODIFIED_SINCE, now) else {
-            return Verdict::Proceed;
-        };
-        // RFC 9111 §4.3.2: without Last-Modified, Date counts, or else the time it was received.
-        let modified = validators.last_modified.unwrap_or(facts.date);
-        if modified.unix_secs() <= since.unix_secs() {
-            return Verdict::NotModified;
-        }
+        && let Some(since) = single_date(headers, &header::IF_MODIFIED_SINCE, now)
+        && modified.is_some_and(|modified| modified.unix_secs() <= since.unix_secs())
+    {
+        return Verdict::NotModified;
     }
     Verdict::Proceed
 }
@@ -164,4 +202,19 @@ pub fn is_in_not_modified(name: &[u8]) -> bool {
     ];
     let targeted = name.len() > 14 && name[name.len() - 14..].eq_ignore_ascii_case(b"-cache-control");
     targeted || FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field))
+}
+
+/// Whether a field of the origin's answer stays when that is turned into a 304: all but the metadata of the
+/// content that is not sent (§15.4.5). The answer is for this client alone, and so are the cookies in it.
+pub fn stays_in_unstored_not_modified(name: &[u8]) -> bool {
+    const METADATA: [&[u8]; 7] = [
+        b"content-encoding",
+        b"content-language",
+        b"content-length",
+        b"content-range",
+        b"content-type",
+        b"accept-ranges",
+        b"trailer",
+    ];
+    !METADATA.iter().any(|field| name.eq_ignore_ascii_case(field))
 }

@@ -1,5 +1,7 @@
 //! The few numbers kept beside a stored response, from which every later decision about it is made.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use crate::clock::Moment;
@@ -28,6 +30,28 @@ pub struct Facts {
     pub lifetime_source: LifetimeSource,
     /// What holds for it.
     pub bits: Bits,
+    /// At which age a soft purge made it stale, if one did.
+    pub soft_purge: SoftPurge,
+}
+
+/// At which age a response was purged softly: it is stale from then on, whatever its lifetime. In milliseconds,
+/// since a lifetime in whole seconds would hide a purge of something younger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SoftPurge(u32);
+
+impl SoftPurge {
+    /// It was not.
+    pub const NONE: SoftPurge = SoftPurge(u32::MAX);
+
+    /// At this age; from 49 days on the number is a smaller one.
+    pub fn at_age(age: Duration) -> SoftPurge {
+        SoftPurge(u32::try_from(age.as_millis()).unwrap_or(u32::MAX).min(u32::MAX - 1))
+    }
+
+    /// The age, if it was.
+    pub fn age(self) -> Option<Duration> {
+        (self != SoftPurge::NONE).then(|| Duration::from_millis(u64::from(self.0)))
+    }
 }
 
 /// Where a freshness lifetime comes from (RFC 9111 §4.2.1), in order of precedence.

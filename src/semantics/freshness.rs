@@ -9,7 +9,7 @@ use crate::message::Fields;
 
 use super::dates::DateField;
 use super::directives::{DELTA_MAX, delta_seconds};
-use super::facts::{Bit, LifetimeSource};
+use super::facts::{Bit, LifetimeSource, SoftPurge};
 use super::policy::AgeErrors;
 use super::targeted::Governing;
 use super::{Facts, Policy, lists};
@@ -156,6 +156,12 @@ pub fn age_field(headers: &Fields, errors: AgeErrors) -> AgeField {
     }
 }
 
+/// Whether a message tells its age: it was not generated or validated by the origin server for this request
+/// (RFC 9111 §5.1), and neither is what is made of it.
+pub fn is_aged(headers: &Fields, policy: &Policy) -> bool {
+    age_field(headers, policy.age_errors) != AgeField::Absent
+}
+
 /// RFC 9111 §4.2.3, in milliseconds: the age that a response had when it was received, by the more
 /// conservative of the two ways.
 pub fn corrected_initial_age_millis(headers: &Fields, exchange: Exchange, errors: AgeErrors) -> u64 {
@@ -192,9 +198,19 @@ impl Facts {
         Duration::from_secs(u64::from(self.freshness_lifetime_secs))
     }
 
-    /// Whether it is fresh at `now`: response_is_fresh = (freshness_lifetime > current_age).
+    /// At which age it becomes stale: at the end of its lifetime, or when it was purged softly before that.
+    fn stale_at_age(&self) -> Duration {
+        self.soft_purge.age().map_or(self.freshness_lifetime(), |age| age.min(self.freshness_lifetime()))
+    }
+
+    /// Makes it stale from `since` on, at the latest: it was purged softly then.
+    pub fn purge_softly(&mut self, since: Moment) {
+        self.soft_purge = SoftPurge::at_age(self.current_age(since));
+    }
+
+    /// Whether it is fresh at `now`: response_is_fresh = (freshness_lifetime > current_age), and not purged.
     pub fn is_fresh(&self, now: Moment) -> bool {
-        self.freshness_lifetime() > self.current_age(now)
+        self.stale_at_age() > self.current_age(now)
     }
 
     /// Whether it was fresh when it was received. One with an `Age` beyond its lifetime, an old `Date` or a past
@@ -206,18 +222,18 @@ impl Facts {
     /// How long it is fresh still, in whole seconds; negative once it is stale. The `ttl` of RFC 9211 §2.4:
     /// with `Age` it adds up to the lifetime.
     pub fn ttl_secs(&self, now: Moment) -> i64 {
-        i64::from(self.freshness_lifetime_secs) - i64::from(self.age_secs(now))
+        i64::from(clamp(self.stale_at_age().as_secs())) - i64::from(self.age_secs(now))
     }
 
     /// For how long it has been stale at `now`; zero while it is fresh.
     pub fn staleness(&self, now: Moment) -> Duration {
-        self.current_age(now).saturating_sub(self.freshness_lifetime())
+        self.current_age(now).saturating_sub(self.stale_at_age())
     }
 
     /// When it becomes stale.
     pub fn stale_at(&self) -> Moment {
         let initial_age = Duration::from_millis(self.corrected_initial_age_millis);
-        self.response_time.after(self.freshness_lifetime().saturating_sub(initial_age))
+        self.response_time.after(self.stale_at_age().saturating_sub(initial_age))
     }
 }
 

@@ -11,7 +11,7 @@
 //! | `sharing` | §3.5, and cookies: whose is a response |
 //! | `reuse`, `staleness` | §4, §4.2.4 and RFC 5861: may it be used |
 //! | `variant`, `negotiation` | §4.1: `Vary` |
-//! | `freshness`, `dates` | §4.2 |
+//! | `freshness`, `dates`, `onward` | §4.2, §5.1 |
 //! | `validation` | §4.3, §3.2 |
 //! | `invalidation` | §4.4 and RFC 9875 |
 //! | `directives`, `targeted` | §5.2, RFC 9213, `Surrogate-Control` |
@@ -34,6 +34,7 @@ pub mod key;
 mod lists;
 pub mod negotiation;
 pub mod no_vary_search;
+pub mod onward;
 pub mod partial;
 pub mod policy;
 pub mod range;

@@ -35,6 +35,9 @@ pub struct Policy {
     /// itself. Default: zero. RFC 9111 §4.2.4 wants a word of the origin or of the operator for this; setting
     /// it is the operator's word.
     pub stale_while_revalidate: Duration,
+    /// The same for a response that was purged softly, from the purge on, where it does not say itself: a soft
+    /// purge is the operator's word that it may be used while it is fetched again. Default: 10 s.
+    pub soft_purge_window: Duration,
     /// For how long a stale response is served when the origin fails, where it does not say itself.
     /// Default: 1 h.
     pub stale_if_error: Duration,
@@ -53,7 +56,7 @@ pub struct Policy {
     pub cookies: Cookies,
     /// What an unusable `Age` field means.
     pub age_errors: AgeErrors,
-    /// What a 304 that contradicts the validator it answers means.
+    /// What a 304 that does not name what it confirms means.
     pub contradicting_304: Contradicting304,
     /// Whether a response that varies by `Accept-Language` or `Accept-Encoding` also answers requests in which that
     /// field differs, where they prefer what it is in to all else. Default: no. RFC 9111 §4.1 wants the fields to
@@ -87,6 +90,7 @@ impl Default for Policy {
             heuristic_fraction: 0.1,
             heuristic_max: Duration::from_secs(24 * 3600),
             stale_while_revalidate: Duration::ZERO,
+            soft_purge_window: Duration::from_secs(10),
             stale_if_error: Duration::from_secs(3600),
             stale_after: None,
             shared_max_age: SharedMaxAge::ForbidsStale,
@@ -205,13 +209,17 @@ pub enum SharedMaxAge {
     AllowsStatedWindows,
 }
 
-/// What a 304 whose entity tag is none of those that were asked about means.
+/// What a 304 means that is about none of the stored responses by RFC 9111 §4.3.4.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Contradicting304 {
-    /// RFC 9111 §4.3.4: it updates nothing; the response is fetched without conditions. The default.
+    /// It updates nothing; the response is fetched without conditions. The default.
     #[default]
     Refetch,
-    /// Where exactly one entity tag was sent, the 304 can only be about that one: the stored response is
-    /// freshened and keeps its own tag. For origins whose filters rewrite tags (`"abc-gzip"`).
+    /// Where one response was asked about, it confirms that one if it names no validator, or the strong form of
+    /// the weak tag that was sent, or, beside a tag that was sent, another date. For origins that compress on
+    /// the fly, which weaken the tag of a 200 and not that of a 304, or that leave `ETag` out of a 304.
+    Lenient,
+    /// And where it names another tag than the one that was sent, it can only be about that one: the stored
+    /// response is freshened and keeps its own tag. For origins whose filters rewrite tags (`"abc-gzip"`).
     KeepStored,
 }

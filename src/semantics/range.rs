@@ -84,6 +84,11 @@ pub fn select_in(headers: &Fields, held: Span, limits: Limits) -> Selection {
     } else {
         Selection::NotHeld
     };
+    // §14.2: "MAY ignore a Range header field when the selected representation has no content", as nginx, Apache and
+    // Go do: of nothing there is no part to send, and a download of an empty file is no failure.
+    if held.complete == Some(0) {
+        return whole;
+    }
     let mut lines = headers.get_all(header::RANGE);
     let (Some(line), None) = (lines.next(), lines.next()) else { return whole };
     // The usual request, for one range, needs no list.
@@ -111,7 +116,7 @@ pub fn select_in(headers: &Fields, held: Span, limits: Limits) -> Selection {
     let total: u64 = parts.iter().fold(0, |sum, part| sum.saturating_add(part.length()));
     let length = held.complete.unwrap_or(held.end);
     match parts[..] {
-        // "A server […] with none of the ranges satisfiable"; an empty representation satisfies none.
+        // "A server […] with none of the ranges satisfiable".
         [] => Selection::Unsatisfiable,
         [part] => Selection::Single(part),
         _ if total > length.saturating_mul(limits.max_total_factor) => whole,
@@ -150,7 +155,6 @@ enum Resolved {
 fn resolve(asked: Asked, held: Span) -> Resolved {
     let part = match (asked, held.complete) {
         (Asked::Suffix(0), _) => return Resolved::Outside,
-        (Asked::Suffix(_), Some(0)) => return Resolved::Outside,
         (Asked::Suffix(length), Some(complete)) => {
             Part { start: complete.saturating_sub(length), end: complete }
         }

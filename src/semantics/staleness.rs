@@ -143,7 +143,15 @@ pub(super) fn window_while_revalidate(facts: &Facts, policy: &Policy) -> Window 
     if facts.has(Bit::StaleWhileRevalidate) {
         return Window::stated(facts.stale_while_revalidate_secs);
     }
-    Window::of_operator(policy.stale_while_revalidate, facts)
+    // RFC 9111 §4.2.4: whoever purges softly has said that what is there may be used meanwhile.
+    // What was stale before that stays as it was.
+    let operators = match facts.soft_purge.age() {
+        Some(age) if age < facts.freshness_lifetime() => {
+            policy.stale_while_revalidate.max(policy.soft_purge_window)
+        }
+        _ => policy.stale_while_revalidate,
+    };
+    Window::of_operator(operators, facts)
 }
 
 /// For how long after it became stale a response is served when the origin fails (RFC 5861 §4).

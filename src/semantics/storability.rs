@@ -4,7 +4,7 @@ use http::{HeaderName, StatusCode, header};
 
 use super::conditional::Validators;
 use super::directives::ResponseDirectives;
-use super::facts::{Bit, Bits, LifetimeSource};
+use super::facts::{Bit, Bits, LifetimeSource, SoftPurge};
 use super::freshness::{self, Exchange, Lifetime};
 use super::partial::{ContentRange, Span};
 use super::policy::{ClientDirectives, SetCookie};
@@ -220,7 +220,7 @@ fn terms(
 
     check_status(status, directives)?;
     check_directives(request, &governing, policy)?;
-    check_method(request, headers, lifetime)?;
+    check_method(request, status, headers, lifetime)?;
     let omitted = omitted(headers, directives, policy)?;
     if let Some(reason) = sharing::of_one_client(request.facts.cookie, says, of_all.source, policy) {
         return Err(reason);
@@ -301,7 +301,12 @@ pub(super) fn allows_sharing(directives: &ResponseDirectives) -> bool {
     directives.must_revalidate || directives.public || directives.s_maxage.is_some()
 }
 
-fn check_method(request: &StoreRequest<'_>, headers: &Fields, lifetime: Lifetime) -> Result<(), NotStored> {
+fn check_method(
+    request: &StoreRequest<'_>,
+    status: StatusCode,
+    headers: &Fields,
+    lifetime: Lifetime,
+) -> Result<(), NotStored> {
     match request.facts.method {
         CacheMethod::Get | CacheMethod::Query => Ok(()),
         CacheMethod::Head => Err(NotStored::Head),
@@ -311,7 +316,11 @@ fn check_method(request: &StoreRequest<'_>, headers: &Fields, lifetime: Lifetime
         CacheMethod::Post => {
             let same = invalidation::resolve_all(headers, &header::CONTENT_LOCATION, request.uri)
                 .is_some_and(|locations| locations.len() == 1 && locations[0] == request.uri);
-            let reusable = same && lifetime.source.is_explicit();
+            // §8.7: only "if Content-Location is included in a 2xx (Successful) response message" is the content
+            // a representation of that resource; a 400 or a 303 tells what became of the POST. A 206 has no
+            // meaning there.
+            let represents = status.is_success() && status != StatusCode::PARTIAL_CONTENT;
+            let reusable = same && represents && lifetime.source.is_explicit();
             if reusable { Ok(()) } else { Err(NotStored::PostNotReusable) }
         }
     }
@@ -409,6 +418,7 @@ pub fn facts(
         status,
         lifetime_source: lifetime.source,
         bits,
+        soft_purge: SoftPurge::NONE,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Asks the origin whether stored responses are still good, and takes its answer in (RFC 9111 §4.3).
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 
 use crate::clock::Moment;
 use crate::message::Fields;
@@ -26,6 +26,15 @@ pub struct Stored<'a> {
     pub date: Moment,
     /// Its body is a part of the whole: its tag must not be sent unless the request is for that part.
     pub partial: bool,
+}
+
+impl Stored<'_> {
+    fn validators(&self) -> Validators<'_> {
+        Validators {
+            entity_tag: self.entity_tag.and_then(EntityTag::parse),
+            last_modified: self.last_modified.and_then(|date| dates::parse(date, Moment::EPOCH)),
+        }
+    }
 }
 
 /// The fields that turn a request into a validation.
@@ -109,73 +118,98 @@ pub enum NotSelected {
     NothingStored,
     /// Its entity tag is none of those that were asked about (RFC 9111 §4.3.4, first rule).
     ForeignEntityTag,
-    /// Its date of last modification is none of theirs.
+    /// Its entity tag is strong, and what is stored has the weak form of it (first rule: "one of those same
+    /// strong validators").
+    WeakEntityTag,
+    /// Its date of last modification is none of theirs (second rule).
     ForeignLastModified,
+    /// It names no validator, and what is stored has one (third rule).
+    NoValidator,
     /// It names none, and several were asked about.
     Ambiguous,
 }
 
 impl NotSelected {
-    /// The name used in logs and metrics.
+    /// All reasons, for metrics that are declared once.
+    pub const ALL: [NotSelected; 6] = [
+        NotSelected::NothingStored,
+        NotSelected::ForeignEntityTag,
+        NotSelected::WeakEntityTag,
+        NotSelected::ForeignLastModified,
+        NotSelected::NoValidator,
+        NotSelected::Ambiguous,
+    ];
+
+    /// The name used in logs, metrics and `Cache-Status`.
     pub const fn as_str(self) -> &'static str {
         match self {
             NotSelected::NothingStored => "304-nothing-stored",
             NotSelected::ForeignEntityTag => "304-foreign-etag",
+            NotSelected::WeakEntityTag => "304-weak-etag",
             NotSelected::ForeignLastModified => "304-foreign-last-modified",
+            NotSelected::NoValidator => "304-no-validator",
             NotSelected::Ambiguous => "304-ambiguous",
         }
     }
 }
 
-/// Which of `stored`, those that [`Conditions::of`] was made of, a 304 is about (RFC 9111 §4.3.4).
+/// Which of `stored`, those that [`Conditions::of`] was made of, a 304 is about: by RFC 9111 §4.3.4, and where
+/// that says "none", by what the operator knows of the origin ([`Contradicting304`]).
 pub fn select(stored: &[Stored<'_>], not_modified: &Fields, policy: &Policy) -> Selected {
-    if stored.is_empty() {
-        return Selected::None(NotSelected::NothingStored);
+    match by_the_letter(stored, &Validators::read(not_modified, Moment::EPOCH)) {
+        Selected::None(reason) if is_let_pass(stored, reason, policy) => Selected::At(0),
+        selected => selected,
     }
-    let newer = Validators::read(not_modified, Moment::EPOCH);
-    if let Some(tag) = newer.entity_tag {
-        // First rule: strong validators. Second rule: weak ones, "the most recent of those matching". A strong
-        // tag in the 304 to a weak one that was sent (`W/"x"`, `"x"`) falls under the second: origins that
-        // compress on the fly weaken the tag of a 200 and not that of a 304, and their 304 says no less.
-        let own = |response: &Stored<'_>, is_same: &dyn Fn(&EntityTag<'_>) -> bool| {
-            response.entity_tag.and_then(EntityTag::parse).is_some_and(|own| is_same(&own))
-        };
-        let strong = most_recent(stored, |response| own(response, &|own| own.strongly_equals(&tag)));
-        let weak = || most_recent(stored, |response| own(response, &|own| own.weakly_equals(&tag)));
-        return match strong.or_else(weak) {
-            Some(place) => Selected::At(place),
-            None => contradicted(stored, policy),
-        };
+}
+
+fn by_the_letter(stored: &[Stored<'_>], newer: &Validators<'_>) -> Selected {
+    let at_most_recent = |matches: &dyn Fn(Validators<'_>) -> bool, otherwise| {
+        let places = (0..stored.len()).filter(|&place| matches(stored[place].validators()));
+        places.max_by_key(|&place| stored[place].date).map_or(Selected::None(otherwise), Selected::At)
+    };
+    let is_known = |tag: EntityTag<'_>| stored.iter().any(|response| response.validators().names(tag));
+    match (newer.entity_tag, newer.last_modified) {
+        _ if stored.is_empty() => Selected::None(NotSelected::NothingStored),
+        // First rule: "If none of the initial set contains at least one of the same strong validators, then the
+        // cache MUST NOT use the new response to update any stored responses."
+        (Some(tag), _) if !tag.is_weak() => {
+            let reason =
+                if is_known(tag) { NotSelected::WeakEntityTag } else { NotSelected::ForeignEntityTag };
+            at_most_recent(&|own| own.entity_tag.is_some_and(|own| own.strongly_equals(&tag)), reason)
+        }
+        // Second rule: weak validators, where "those validators correspond to one of the initial set's".
+        (Some(tag), modified) => {
+            let reason = match is_known(tag) {
+                true => NotSelected::ForeignLastModified,
+                false => NotSelected::ForeignEntityTag,
+            };
+            let agrees = |own: Option<Moment>| own.is_none() || modified.is_none() || own == modified;
+            at_most_recent(&|own| own.names(tag) && agrees(own.last_modified), reason)
+        }
+        (None, Some(modified)) => {
+            at_most_recent(&|own| own.last_modified == Some(modified), NotSelected::ForeignLastModified)
+        }
+        // Third rule: "there is only one stored response in the initial set, and that stored response also lacks
+        // a validator".
+        (None, None) => match stored {
+            [only] if only.validators() == Validators::default() => Selected::At(0),
+            [_] => Selected::None(NotSelected::NoValidator),
+            _ => Selected::None(NotSelected::Ambiguous),
+        },
     }
-    if let Some(modified) = newer.last_modified {
-        let matching = most_recent(stored, |response| {
-            response.last_modified.and_then(|own| dates::parse(own, Moment::EPOCH)) == Some(modified)
-        });
+}
+
+/// Whether the operator has such a 304 taken for one about the only response that was asked about.
+fn is_let_pass(stored: &[Stored<'_>], reason: NotSelected, policy: &Policy) -> bool {
+    let [only] = stored else { return false };
+    let has_tag = only.entity_tag.is_some();
+    match (policy.contradicting_304, reason) {
+        (Contradicting304::Refetch, _) => false,
+        (_, NotSelected::WeakEntityTag | NotSelected::NoValidator) => true,
         // A date alone is weak (RFC 9110 §8.8.2.2) and rules out nothing that a tag has vouched for.
-        return match (matching, stored) {
-            (Some(place), _) => Selected::At(place),
-            (None, [only]) if only.entity_tag.is_some() => Selected::At(0),
-            (None, _) => Selected::None(NotSelected::ForeignLastModified),
-        };
-    }
-    // Third rule: no validator in it. One response was asked about, and it is about that one.
-    match stored {
-        [_] => Selected::At(0),
-        _ => Selected::None(NotSelected::Ambiguous),
-    }
-}
-
-fn most_recent(stored: &[Stored<'_>], matches: impl Fn(&Stored<'_>) -> bool) -> Option<usize> {
-    (0..stored.len()).filter(|&place| matches(&stored[place])).max_by_key(|&place| stored[place].date)
-}
-
-/// "If none of the initial set contains at least one of the same strong validators, then the cache MUST NOT
-/// use the new response to update any stored responses", unless the operator knows the origin's tags to change
-/// on the way and only one was sent, so that the 304 answers for that one.
-fn contradicted(stored: &[Stored<'_>], policy: &Policy) -> Selected {
-    match (stored, policy.contradicting_304) {
-        ([only], Contradicting304::KeepStored) if only.entity_tag.is_some() => Selected::At(0),
-        _ => Selected::None(NotSelected::ForeignEntityTag),
+        (_, NotSelected::ForeignLastModified) => has_tag,
+        (Contradicting304::KeepStored, NotSelected::ForeignEntityTag) => has_tag,
+        _ => false,
     }
 }
 
@@ -218,6 +252,15 @@ pub fn freshen(
     policy: &Policy,
 ) -> Freshened {
     let mut merged = fields::updated(stored, not_modified, &[]);
+    // §3.2: the tag that selected the stored response replaces its own. That differs where the 304 has the weak
+    // form: from then on nobody may combine parts by it (RFC 9110 §13.1.5). A tag that was let pass all the same
+    // (Contradicting304) does not name the stored bytes, and never makes a weak one strong.
+    let newer = Validators::read(not_modified, exchange.response_time).entity_tag.filter(EntityTag::is_weak);
+    if newer.is_some_and(|tag| Validators::read(stored, exchange.response_time).names(tag))
+        && let Some(weak) = not_modified.get(header::ETAG)
+    {
+        merged.insert(header::ETAG, weak);
+    }
     // The directives of the merged fields govern from now on; a 304 without Cache-Control keeps the old ones.
     let governing = targeted::governing(&merged, policy);
     // A cookie that this 304 sets is for the client that asked, as one in a 200 would be; what is stored of it
@@ -275,19 +318,49 @@ fn evicts(governing: &targeted::Governing, stored: &Fields, merged: &Fields) -> 
 /// (RFC 9111 §4.3.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadEffect {
-    /// Validators and length agree: update the stored response with the HEAD's fields ([`freshen`]).
+    /// It proves that the stored response is still the one: update it with the HEAD's fields ([`freshen`]).
     Freshen,
-    /// They disagree: consider the stored response stale ([`Bit::Invalid`]).
+    /// It contradicts it: consider the stored response stale ([`Bit::Invalid`]).
     Invalidate,
-    /// It says nothing about the stored response.
+    /// It says nothing about the stored response, or proves nothing: that stays as it is. It is stale already,
+    /// for otherwise nobody would have been asked.
     None,
 }
 
-/// Judges the effect of a HEAD's response. `stored_length` is the length of the stored body, if it is whole.
+/// What two messages say of one validator, or of the length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Agreement {
+    /// Neither has it.
+    Absent,
+    Same,
+    /// Only one has it, or the two differ in a way that proves neither.
+    Open,
+    Different,
+}
+
+impl Agreement {
+    fn of<T: PartialEq>(stored: Option<T>, head: Option<T>) -> Agreement {
+        match (stored, head) {
+            (None, None) => Agreement::Absent,
+            (Some(stored), Some(head)) if stored == head => Agreement::Same,
+            (Some(_), Some(_)) => Agreement::Different,
+            _ => Agreement::Open,
+        }
+    }
+}
+
+/// Judges the effect of a HEAD's response. `stored_length` is the length of the whole of which the stored body is
+/// all or a part; `softly_purged`: somebody has said that the stored response is not good any more.
+///
+/// The text would also have a HEAD without any validator update a stored response ("matching values for any
+/// received validator fields"). That proves nothing: a page without validators that changed in place would be
+/// fresh again with its old body, for as long as anybody sends HEADs. So each validator that one of the two has
+/// must be in both, and the same.
 pub fn head_effect(
     facts: &Facts,
     stored: &Fields,
     stored_length: Option<u64>,
+    softly_purged: bool,
     status: StatusCode,
     head: &Fields,
 ) -> HeadEffect {
@@ -298,13 +371,22 @@ pub fn head_effect(
         (200, _) | (404 | 410, 200 | 206) => return HeadEffect::Invalidate,
         _ => return HeadEffect::None,
     }
-    let agrees = |name: &HeaderName| head.get(name).is_none_or(|value| stored.get(name) == Some(value));
-    // "matching values for any received validator fields (ETag and Last-Modified)"
-    let validators = agrees(&header::ETAG) && agrees(&header::LAST_MODIFIED);
-    let length = head.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let lengths = match (length, stored_length) {
-        (Some(length), Some(stored)) => length == stored,
-        _ => true,
+    let (old, new) = (Validators::read(stored, Moment::EPOCH), Validators::read(head, Moment::EPOCH));
+    let tags = match (old.entity_tag, new.entity_tag) {
+        // One is the weak form of the other: not the same, and no other representation either.
+        (Some(old), Some(new)) if old != new && old.weakly_equals(&new) => Agreement::Open,
+        (old, new) => Agreement::of(old, new),
     };
-    if validators && lengths { HeadEffect::Freshen } else { HeadEffect::Invalidate }
+    let dates = Agreement::of(old.last_modified, new.last_modified);
+    let length = head.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let lengths = match length.zip(stored_length) {
+        Some((length, stored)) if length != stored => Agreement::Different,
+        _ => Agreement::Absent,
+    };
+    let all = [tags, dates, lengths];
+    if all.contains(&Agreement::Different) {
+        return HeadEffect::Invalidate;
+    }
+    let proves = all.contains(&Agreement::Same) && !all.contains(&Agreement::Open);
+    if proves && !softly_purged { HeadEffect::Freshen } else { HeadEffect::None }
 }

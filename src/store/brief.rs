@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use crate::clock::Moment;
 use crate::semantics::Facts;
-use crate::semantics::facts::{Bit, Bits, LifetimeSource};
+use crate::semantics::facts::{Bit, Bits, LifetimeSource, SoftPurge};
 
 /// [`Facts`] as they are kept.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +108,7 @@ impl Brief {
             status,
             lifetime_source: self.lifetime_source,
             bits: self.bits,
+            soft_purge: SoftPurge::NONE,
         };
         if self.more == More::Nothing { facts } else { self.with_more(facts, more()) }
     }
@@ -171,6 +172,7 @@ mod tests {
             status: StatusCode::OK,
             lifetime_source: LifetimeSource::MaxAge,
             bits,
+            soft_purge: SoftPurge::NONE,
         }
     }
 

@@ -3,11 +3,12 @@
 use http::Method;
 use larder::semantics::RequestFacts;
 use larder::semantics::conditional::{
-    RangeVerdict, Validators, Verdict, evaluate, evaluate_if_range, is_for_the_origin, is_in_not_modified,
+    RangeVerdict, Validators, Verdict, evaluate, evaluate_if_range, evaluate_unstored, is_for_the_origin,
+    is_in_not_modified,
 };
 use larder::semantics::policy::Policy;
 
-use crate::support::{START, fields_of, judge};
+use crate::support::{START, at, fields_of, judge};
 
 fn verdict_of(method: Method, status: u16, stored: &[(&str, &str)], asked: &[(&str, &str)]) -> Verdict {
     let mut response = vec![("cache-control", "max-age=60"), ("date", "@0")];
@@ -173,5 +174,44 @@ fn a_304_has_the_fields_that_guide_caches_and_no_others() {
         "server",
     ] {
         assert!(!is_in_not_modified(name.as_bytes()), "{name}");
+    }
+}
+
+/// RFC 9110 §13.2.1: what is answered to one client only is judged by that client's conditions all the same.
+#[test]
+fn the_conditions_of_a_request_are_evaluated_against_what_nobody_stores() {
+    let of = |method: http::Method, status: u16, asked: &[(&str, &str)], says: &[(&str, &str)]| {
+        let (headers, response) = (fields_of(asked), fields_of(says));
+        let request = RequestFacts::read(&method, &headers);
+        let status = http::StatusCode::from_u16(status).unwrap();
+        evaluate_unstored(&request, &headers, status, &response, at(1000)) == Verdict::NotModified
+    };
+    let (get, head) = (http::Method::GET, http::Method::HEAD);
+    let (tagged, dated) =
+        (&[("etag", "\"a\""), ("last-modified", "@-100")][..], &[("last-modified", "@-100")][..]);
+    for (asked, says, want) in [
+        (&[("if-none-match", "\"a\"")][..], tagged, true),
+        (&[("if-none-match", "\"b\", W/\"a\"")], tagged, true),
+        (&[("if-none-match", "*")], &[], true),
+        (&[("if-none-match", "\"b\"")], tagged, false),
+        (&[("if-none-match", "\"a\"")], dated, false),
+        (&[("if-none-match", "\"b\""), ("if-modified-since", "@0")], tagged, false),
+        (&[("if-modified-since", "@-100")], dated, true),
+        (&[("if-modified-since", "@-101")], dated, false),
+        (&[("if-modified-since", "never")], dated, false),
+        // §13.1.3: without a date of modification it does not count; `Date` is when it was made.
+        (&[("if-modified-since", "@0")], &[("date", "@-100")], false),
+        (&[], tagged, false),
+        (&[("if-match", "\"b\"")], tagged, false),
+    ] {
+        for method in [&get, &head] {
+            assert_eq!(of(method.clone(), 200, asked, says), want, "{method} {asked:?} {says:?}");
+        }
+        // "A server MUST ignore all received preconditions if its response […] would have been a status code other
+        // than a 2xx".
+        for status in [302, 404, 412, 500] {
+            assert!(!of(get.clone(), status, asked, says), "{status}");
+        }
+        assert!(!of(http::Method::POST, 200, asked, says));
     }
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use larder::clock::Moment;
 use larder::semantics::facts::LifetimeSource;
-use larder::semantics::freshness::{AgeField, Exchange, age_field, corrected_initial_age_millis};
+use larder::semantics::freshness::{self, AgeField, Exchange, age_field, corrected_initial_age_millis};
+use larder::semantics::onward::{self, Onward};
 use larder::semantics::policy::AgeErrors;
+use larder::semantics::reuse::{self, Ask, Reuse};
 use larder::semantics::storability::{self, StoreRequest};
-use larder::semantics::{NotStored, Policy, RequestFacts, Storability};
+use larder::semantics::{NotStored, Policy, RequestFacts, Storability, targeted};
 use proptest::prelude::*;
 
 use crate::support::{START, at, fields_of, instant, judge, stored};
@@ -296,5 +298,107 @@ proptest! {
             ("date", &date.replace('@', "")), ("vary", &vary.replace('@', "")), ("cdn-cache-control", &cc.replace('@', "")),
             ("surrogate-control", &cc.replace('@', "")),
         ].map(|(n, v)| (n, v.trim_start_matches('@'))), &Policy::default());
+    }
+}
+
+/// A lifetime in whole seconds must not hide a purge of something younger, nor bring back what is stale.
+#[test]
+fn a_soft_purge_makes_stale_from_that_very_moment() {
+    let millis = |count| START.after(Duration::from_millis(count));
+    let policy = Policy { stale_while_revalidate: Duration::ZERO, ..Policy::default() };
+    let request = RequestFacts::default();
+    let window = policy.soft_purge_window.as_millis() as u64;
+    for purged in [0, 1, 400, 999, 1000, 1500, 9_999] {
+        let mut facts = stored(&[("cache-control", "max-age=10")], &policy);
+        facts.purge_softly(millis(purged));
+        assert!(!facts.is_fresh(millis(purged)), "{purged}");
+        assert_eq!(facts.staleness(millis(purged + 700)), Duration::from_millis(700), "{purged}");
+        assert!(facts.ttl_secs(millis(purged + 1000)) < 0, "{purged}");
+        let at = |moment| reuse::judge(&facts, &request, moment, &policy);
+        assert!(matches!(at(millis(purged)), Reuse::StaleWhileRevalidate { .. }), "{purged}");
+        assert!(matches!(at(millis(purged + window - 1)), Reuse::StaleWhileRevalidate { .. }), "{purged}");
+        assert_eq!(at(millis(purged + window)), Reuse::Ask(Ask::Stale), "{purged}");
+    }
+    // What was stale before is not made usable by a purge, and what was never fresh has no such window.
+    for (lifetime, purged) in [("max-age=10", 10_000), ("max-age=10", 12_000), ("max-age=0", 0)] {
+        let mut facts = stored(&[("cache-control", lifetime), ("etag", "\"a\"")], &policy);
+        facts.purge_softly(millis(purged));
+        let judged = reuse::judge(&facts, &request, millis(purged), &policy);
+        assert_eq!(judged, Reuse::Ask(Ask::Stale), "{lifetime} {purged}");
+    }
+    // The origin's own word counts before the operator's, and a directive before both.
+    for (says, want) in
+        [("stale-while-revalidate=2", true), ("stale-while-revalidate=1", false), ("must-revalidate", false)]
+    {
+        let mut facts = stored(&[("cache-control", &format!("max-age=10, {says}"))], &policy);
+        facts.purge_softly(millis(500));
+        let judged = reuse::judge(&facts, &request, millis(2000), &policy);
+        assert_eq!(matches!(judged, Reuse::StaleWhileRevalidate { .. }), want, "{says}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_was_purged_softly_is_never_fresh_again(
+        lifetime in 0u32..20, initial in 0u64..10, purged in 0u64..30_000, later in 0u64..30_000,
+    ) {
+        let policy = Policy::default();
+        let says = format!("max-age={lifetime}, stale-if-error=60");
+        let age = initial.to_string();
+        let mut facts = stored(&[("cache-control", &says), ("age", &age), ("etag", "\"a\"")], &policy);
+        let before = facts;
+        let millis = |count| START.after(Duration::from_millis(count));
+        facts.purge_softly(millis(purged));
+        prop_assert!(!facts.is_fresh(millis(purged + later)));
+        prop_assert!(facts.staleness(millis(purged + later)) >= Duration::from_millis(later));
+        prop_assert!(facts.staleness(millis(purged + later)) >= before.staleness(millis(purged + later)));
+        prop_assert_eq!(facts.age_secs(millis(purged + later)), before.age_secs(millis(purged + later)));
+        prop_assert!(facts.stale_at() <= millis(purged));
+    }
+}
+
+/// What is served stale must not be fresh for the next cache, by whichever of its fields that one goes.
+#[test]
+fn a_stale_response_goes_on_older_than_every_lifetime_in_it() {
+    for (fields, age, says_max_age_0) in [
+        (&[("cache-control", "max-age=1000")][..], 1000, false),
+        (&[("cache-control", "max-age=1")], 7, false),
+        (&[("cache-control", "max-age=10, s-maxage=1000")], 1000, false),
+        (&[("cache-control", "s-maxage=10, max-age=1000")], 1000, false),
+        (&[("cache-control", "public"), ("cache-control", "Max-Age=\"1000\"")], 1000, false),
+        (&[("cache-control", "max-age=10, max-age=1000")], 1000, false),
+        (&[("cache-control", "max-age=99999999999999")], 1 << 31, false),
+        (&[("expires", "@1000"), ("date", "@0")], 1000, false),
+        (&[("expires", "@-1000"), ("date", "@0")], 7, false),
+        (&[("expires", "0")], 7, false),
+        (&[("cache-control", "max-age=10"), ("expires", "@1000"), ("date", "@0")], 1000, false),
+        (&[("cache-control", "max-age=10"), ("cdn-cache-control", "max-age=1000")], 1000, false),
+        (&[("cache-control", "max-age=10"), ("other-cdn-cache-control", "s-maxage=1000")], 1000, false),
+        (&[("cache-control", "max-age=10"), ("surrogate-control", "max-age=1000+60;x")], 1000, false),
+        // Somebody would guess.
+        (&[], 7, true),
+        (&[("last-modified", "@-100000")], 7, true),
+        (&[("cache-control", "public")], 7, true),
+        (&[("cache-control", "s-maxage=1000")], 1000, true),
+        (&[("cdn-cache-control", "max-age=1000")], 1000, true),
+        (&[("surrogate-control", "max-age=1000")], 1000, true),
+        (&[("cache-control", "x-max-age=5, max-age")], 7, true),
+    ] {
+        let onward = onward::of_stale(&fields_of(fields), 7, START);
+        assert_eq!(onward, Onward { age_secs: age, needs_max_age: says_max_age_0 }, "{fields:?}");
+        // The next cache's own arithmetic.
+        let mut next = fields_of(fields);
+        next.insert("age", http::HeaderValue::from(onward.age_secs));
+        if onward.needs_max_age {
+            next.append("cache-control", http::HeaderValue::from_static("max-age=0"));
+        }
+        for policy in [
+            Policy::default(),
+            Policy { targeted: Vec::new(), surrogate_control: false, ..Policy::default() },
+        ] {
+            let governing = targeted::governing(&next, &policy);
+            let lifetime = freshness::lifetime(StatusCode::OK, &next, &governing, instant(START), &policy);
+            assert!(u64::from(lifetime.secs) <= u64::from(onward.age_secs), "{fields:?}: {lifetime:?}");
+        }
     }
 }

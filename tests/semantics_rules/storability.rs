@@ -149,6 +149,22 @@ fn only_get_and_query_and_a_self_describing_post_are_stored() {
     assert_eq!(of("POST", &[FRESH, same, ("content-location", "/other")]), refused);
     assert_eq!(of("POST", &[("last-modified", "@-1000"), same]), refused);
     assert_eq!(of("POST", &[("cache-control", "public"), ("etag", "\"a\""), same]), refused);
+    // RFC 9110 §8.7: what is not 2xx reports on the request, whatever it says of its location.
+    for (status, kept) in [
+        (200, true),
+        (201, true),
+        (203, true),
+        (206, false),
+        (301, false),
+        (303, false),
+        (400, false),
+        (404, false),
+        (410, false),
+        (500, false),
+    ] {
+        let got = judge_method("POST", &[], status, &[FRESH, same], &Policy::default());
+        assert_eq!(got.is_ok(), kept, "{status}: {got:?}");
+    }
     let post = judge_method("POST", &[], 200, &[FRESH, same], &Policy::default()).unwrap();
     assert!(post.facts.has(Bit::FromPost));
 }

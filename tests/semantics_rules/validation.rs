@@ -75,14 +75,96 @@ fn a_304_selects_by_strong_tag_then_weak_then_the_only_one() {
     let weak = with("W/\"a\"", "", 9);
     assert_eq!(of(&[weak, a], &[("etag", "\"a\"")]), Selected::At(1), "the strong one, though older");
     assert_eq!(of(&[a, weak], &[("etag", "W/\"a\"")]), Selected::At(1), "of weak ones the most recent");
-    assert_eq!(of(&[weak], &[("etag", "\"a\"")]), Selected::At(0));
+    let none = Selected::None;
+    assert_eq!(
+        of(&[weak], &[("etag", "\"a\"")]),
+        none(NotSelected::WeakEntityTag),
+        "not the same strong one"
+    );
+    assert_eq!(of(&[a], &[("etag", "W/\"a\"")]), Selected::At(0), "the weak one corresponds");
     assert_eq!(of(&[a, b], &[("last-modified", TUESDAY)]), Selected::At(1));
     let other_date = Selected::None(NotSelected::ForeignLastModified);
     assert_eq!(of(&[a, b], &[("last-modified", "Wed, 08 Jul 2026 08:00:00 GMT")]), other_date);
     assert_eq!(of(&[with("", MONDAY, 0)], &[("last-modified", TUESDAY)]), other_date);
-    assert_eq!(of(&[a], &[("last-modified", TUESDAY)]), Selected::At(0), "the tag was confirmed");
-    assert_eq!(of(&[a], &[]), Selected::At(0));
+    assert_eq!(of(&[a], &[("last-modified", TUESDAY)]), other_date, "a tag does not vouch for another date");
+    assert_eq!(of(&[a], &[("last-modified", MONDAY)]), Selected::At(0));
+    assert_eq!(
+        of(&[a], &[("etag", "\"a\""), ("last-modified", TUESDAY)]),
+        Selected::At(0),
+        "the strong one decides"
+    );
+    assert_eq!(of(&[a], &[("etag", "W/\"a\""), ("last-modified", TUESDAY)]), other_date);
+    assert_eq!(
+        of(&[weak], &[("etag", "W/\"a\""), ("last-modified", TUESDAY)]),
+        Selected::At(0),
+        "nothing to differ from"
+    );
+    for has_validator in [a, weak, with("", MONDAY, 0)] {
+        assert_eq!(of(&[has_validator], &[]), none(NotSelected::NoValidator), "{has_validator:?}");
+        assert_eq!(of(&[has_validator], &[("etag", "broken \"")]), none(NotSelected::NoValidator));
+    }
+    assert_eq!(of(&[with("", "", 0)], &[]), Selected::At(0));
     assert_eq!(of(&[a, b], &[]), Selected::None(NotSelected::Ambiguous));
+}
+
+/// What a 304 may be taken for where the text says "none", grade by grade: each lets pass what the one before does.
+#[test]
+fn what_the_letter_refuses_is_let_pass_only_by_the_operator() {
+    let (strong, weak) = (with("\"a\"", MONDAY, 0), with("W/\"a\"", MONDAY, 0));
+    let (dated, bare) = (with("", MONDAY, 0), with("", "", 0));
+    let tuesday = ("last-modified", TUESDAY);
+    // What is stored; what the 304 says; from which grade on it is taken to confirm.
+    for (stored, says, from) in [
+        (strong, &[("etag", "\"a\"")][..], Some(0)),
+        (weak, &[("etag", "W/\"a\"")], Some(0)),
+        (weak, &[("etag", "\"a\"")], Some(1)),
+        (strong, &[], Some(1)),
+        (dated, &[], Some(1)),
+        (bare, &[], Some(0)),
+        (strong, &[tuesday], Some(1)),
+        (weak, &[("etag", "W/\"a\""), tuesday], Some(1)),
+        (dated, &[tuesday], None),
+        (strong, &[("etag", "\"b\"")], Some(2)),
+        (weak, &[("etag", "W/\"b\"")], Some(2)),
+        (dated, &[("etag", "\"b\"")], None),
+    ] {
+        for (grade, contradicting_304) in
+            [Contradicting304::Refetch, Contradicting304::Lenient, Contradicting304::KeepStored]
+                .into_iter()
+                .enumerate()
+        {
+            let policy = Policy { contradicting_304, ..Policy::default() };
+            let passes = select(&[stored], &fields_of(says), &policy) == Selected::At(0);
+            assert_eq!(
+                passes,
+                from.is_some_and(|from| grade >= from),
+                "{stored:?} {says:?} {contradicting_304:?}"
+            );
+            // Which of several it is about nobody can guess.
+            if from != Some(0) {
+                let two = [stored, with("\"other\"", "", 0)];
+                let selected = select(&two, &fields_of(says), &policy);
+                assert!(matches!(selected, Selected::None(_)), "{selected:?}");
+            }
+        }
+    }
+}
+
+/// RFC 9111 §3.2, and RFC 9110 §13.1.5 for what follows: a part must never be combined by a tag that is weak.
+#[test]
+fn a_304_with_the_weak_form_of_the_tag_weakens_what_is_stored_and_never_the_other_way_round() {
+    for (old, newer, want) in [
+        ("\"a\"", "W/\"a\"", "W/\"a\""),
+        ("\"a\"", "\"a\"", "\"a\""),
+        ("W/\"a\"", "W/\"a\"", "W/\"a\""),
+        ("W/\"a\"", "\"a\"", "W/\"a\""),
+        ("\"a\"", "W/\"b\"", "\"a\""),
+        ("\"a\"", "\"b\"", "\"a\""),
+    ] {
+        let got = freshened(&[("cache-control", "max-age=60"), ("etag", old)], &[("etag", newer)], 9);
+        assert_eq!(text(&got.fields, "etag"), want, "{old} {newer}");
+        assert_eq!(got.fields.get_all("etag").count(), 1);
+    }
 }
 
 #[test]
@@ -263,32 +345,55 @@ fn fields_that_no_cache_names_are_sent_when_validated_and_not_kept() {
 }
 
 #[test]
-fn a_head_freshens_what_it_agrees_with_and_invalidates_the_rest() {
-    let old = [("cache-control", "max-age=60"), ("etag", "\"a\""), ("last-modified", MONDAY)];
-    let facts = stored(&old, &Policy::default());
-    let effect = |status, head: &[(&str, &str)]| {
-        let status = StatusCode::from_u16(status).unwrap();
-        head_effect(&facts, &fields_of(&old), Some(5), status, &fields_of(head))
-    };
+fn a_head_freshens_what_it_proves_and_invalidates_what_it_contradicts() {
     use HeadEffect::*;
-    for (status, head, want) in [
-        (200, &[][..], Freshen),
-        (200, &[("etag", "\"a\"")], Freshen),
-        (200, &[("etag", "\"a\""), ("last-modified", MONDAY), ("content-length", "5")], Freshen),
-        (200, &[("etag", "\"b\"")], Invalidate),
-        (200, &[("last-modified", TUESDAY)], Invalidate),
-        (200, &[("etag", "\"a\""), ("content-length", "6")], Invalidate),
-        (200, &[("content-length", "x")], Freshen),
-        (404, &[], Invalidate),
-        (410, &[], Invalidate),
-        (500, &[], None),
-        (302, &[], None),
-        (304, &[], None),
+    let (tag, monday, tuesday) = (("etag", "\"a\""), ("last-modified", MONDAY), ("last-modified", TUESDAY));
+    let (other, weak) = (("etag", "\"b\""), ("etag", "W/\"a\""));
+    let length = |text| ("content-length", text);
+    for (old, head, want) in [
+        (&[tag, monday][..], &[tag, monday][..], Freshen),
+        (&[tag, monday], &[tag, monday, length("5")], Freshen),
+        (&[tag, monday], &[tag, monday, length("x")], Freshen),
+        (&[tag], &[tag], Freshen),
+        (&[weak], &[weak], Freshen),
+        (&[monday], &[monday], Freshen),
+        // What is not in both proves nothing.
+        (&[], &[], None),
+        (&[], &[length("5")], None),
+        (&[], &[tag], None),
+        (&[], &[monday], None),
+        (&[tag], &[], None),
+        (&[tag], &[length("5")], None),
+        (&[tag, monday], &[tag], None),
+        (&[tag, monday], &[monday], None),
+        (&[tag], &[tag, monday], None),
+        (&[monday], &[tag, monday], None),
+        (&[tag], &[weak], None),
+        (&[weak], &[tag], None),
+        (&[tag], &[("etag", "broken \"")], None),
+        // What differs contradicts, whatever agrees beside it.
+        (&[tag], &[other], Invalidate),
+        (&[weak], &[("etag", "W/\"b\"")], Invalidate),
+        (&[tag, monday], &[tag, tuesday], Invalidate),
+        (&[tag, monday], &[other, monday], Invalidate),
+        (&[tag, monday], &[tuesday], Invalidate),
+        (&[tag], &[tag, length("6")], Invalidate),
+        (&[], &[length("6")], Invalidate),
     ] {
-        assert_eq!(effect(status, head), want, "{status} {head:?}");
+        let old = [&[("cache-control", "max-age=60")], old].concat();
+        let facts = stored(&old, &Policy::default());
+        let effect =
+            |softly, status| head_effect(&facts, &fields_of(&old), Some(5), softly, status, &fields_of(head));
+        assert_eq!(effect(false, StatusCode::OK), want, "{old:?} {head:?}");
+        // Nothing that was purged softly comes back by a HEAD.
+        let softly = if want == Freshen { None } else { want };
+        assert_eq!(effect(true, StatusCode::OK), softly, "{old:?} {head:?}");
+        for (status, want) in [(404, Invalidate), (410, Invalidate), (500, None), (302, None), (304, None)] {
+            assert_eq!(effect(false, StatusCode::from_u16(status).unwrap()), want, "{status} {head:?}");
+        }
     }
     let gone = judge(&[], 404, &[("cache-control", "max-age=60")], &Policy::default()).unwrap().facts;
-    let found = head_effect(&gone, &Fields::new(), Some(0), StatusCode::OK, &Fields::new());
+    let found = head_effect(&gone, &Fields::new(), Some(0), false, StatusCode::OK, &Fields::new());
     assert_eq!(found, Invalidate);
 }
 
@@ -315,7 +420,35 @@ fn any_fields() -> impl Strategy<Value = Vec<(String, String)>> {
     prop::collection::vec((name.prop_map(str::to_owned), value.prop_map(str::to_owned)), 0..8)
 }
 
+fn any_validators() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+    let tag = prop::option::of(prop::sample::select(vec!["\"a\"", "W/\"a\"", "\"b\"", "W/\"b\"", "\"a"]));
+    let date = prop::option::of(prop::sample::select(vec![MONDAY, TUESDAY, "yesterday"]));
+    let length = prop::option::of(prop::sample::select(vec!["5", "6"]));
+    (tag, date, length).prop_map(|(tag, date, length)| {
+        let names = ["etag", "last-modified", "content-length"];
+        names.into_iter().zip([tag, date, length]).filter_map(|(name, value)| Some((name, value?))).collect()
+    })
+}
+
 proptest! {
+    /// The oracle is the sentence itself: the same set of validators, not empty, and no other length.
+    #[test]
+    fn a_head_never_makes_fresh_what_it_does_not_prove(
+        old in any_validators(), head in any_validators(), softly in any::<bool>(),
+    ) {
+        let old: Vec<_> = old.into_iter().filter(|(name, _)| *name != "content-length").collect();
+        let facts = stored(&[&[("cache-control", "max-age=60")], &old[..]].concat(), &Policy::default());
+        let effect = head_effect(&facts, &fields_of(&old), Some(5), softly, StatusCode::OK, &fields_of(&head));
+        let valid = |fields: &[(&'static str, &'static str)], name| {
+            fields.iter().find(|(n, value)| *n == name && *value != "yesterday" && *value != "\"a").map(|(_, v)| *v)
+        };
+        let (tags, dates) = (["etag"; 2], ["last-modified"; 2]);
+        let same = valid(&old, tags[0]) == valid(&head, tags[1]) && valid(&old, dates[0]) == valid(&head, dates[1]);
+        let any = valid(&old, "etag").is_some() || valid(&old, "last-modified").is_some();
+        let proven = same && any && valid(&head, "content-length").is_none_or(|length| length == "5");
+        prop_assert_eq!(effect == HeadEffect::Freshen, proven && !softly, "{:?} {:?}", old, head);
+    }
+
     #[test]
     fn a_304_never_changes_what_it_must_not(newer in any_fields(), secs in 0u64..1000) {
         let newer: Vec<_> = newer.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();

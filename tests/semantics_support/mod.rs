@@ -259,8 +259,8 @@ impl Cache {
         let Some(place) = self.choose(request) else { return };
         let entry = &mut self.entries.get_mut(&request.uri).unwrap()[place];
         let length = entry.span.is_none().then_some(entry.body.len() as u64);
-        let effect =
-            validation::head_effect(&entry.facts, &entry.fields, length, response.status, &response.headers);
+        let (status, head) = (response.status, &response.headers);
+        let effect = validation::head_effect(&entry.facts, &entry.fields, length, false, status, head);
         match effect {
             HeadEffect::Freshen => {
                 let freshened = validation::freshen(

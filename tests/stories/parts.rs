@@ -71,6 +71,8 @@ fn a_part_is_always_sent_as_206() {
     let whole = larder.get("/page").expect_status(200);
     assert_eq!((whole.text().as_str(), whole.field("Content-Range")), ("0123456789", None), "{whole}");
     assert_eq!(origin.requests()[1].field("Range"), Some("bytes=5-"), "only the rest is fetched");
+    // RFC 9211 §2.3: what the origin answered, not what became of it.
+    assert_eq!(whole.expect_forwarded("partial").cache_parameter("fwd-status").as_deref(), Some("206"));
     assert_eq!(larder.get("/page").expect_hit().text(), "0123456789");
     assert_eq!(origin.request_count(), 2);
 }

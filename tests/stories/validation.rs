@@ -374,3 +374,98 @@ fn a_storable_error_does_not_replace_a_good_response_but_a_404_does() {
     larder.get("/page").expect_status(404);
     larder.get("/page").expect_status(404).expect_hit();
 }
+
+/// RFC 9111 §4.3.4: a 304 that does not name what it confirms confirms nothing, unless the operator knows better.
+#[test]
+fn a_304_that_does_not_name_what_is_stored_updates_nothing() {
+    let stored = "ETag: W/\"1\"\r\nLast-Modified: Thu, 01 Dec 2011 16:00:00 GMT\r\n";
+    let other_date = "Last-Modified: Fri, 02 Dec 2011 16:00:00 GMT\r\n";
+    for (says, reason, lenient) in [
+        ("ETag: \"1\"\r\n", "304-weak-etag", true),
+        (other_date, "304-foreign-last-modified", true),
+        ("ETag: \"2\"\r\n", "304-foreign-etag", false),
+    ] {
+        let origin = Origin::scripted(move |asked, wire| match asked.field("If-None-Match") {
+            Some(_) => not_modified(wire, &format!("Cache-Control: max-age=600\r\nX-Turn: 304\r\n{says}")),
+            None => {
+                let fields =
+                    format!("Cache-Control: max-age=600\r\nAge: 700\r\nX-Turn: {}\r\n{stored}", asked.number);
+                wire.answer(&fields, format!("edition {}", asked.number))
+            }
+        });
+        let strict = Larder::before(&origin.url());
+        strict.get("/page").expect_status(200);
+        let before = origin.request_count();
+        let answer = strict.get("/page").expect_status(200).expect_forwarded("stale");
+        assert_eq!(origin.request_count(), before + 2, "asked again, without conditions: {answer}");
+        assert_eq!(answer.text(), format!("edition {}", before + 2), "{says:?}: {answer}");
+        assert_eq!(answer.cache_parameter("fwd-status").as_deref(), Some("200"), "{answer}");
+        assert_eq!(answer.cache_parameter("detail").as_deref(), Some(reason), "{answer}");
+        assert_eq!(strict.metric("larder_unconfirmed_total", &format!("reason=\"{reason}\"")), 1.0);
+
+        let easy = Larder::before_with(&origin.url(), "[cache]\ncontradicting_304 = \"lenient\"\n");
+        let page = easy.get("/page").expect_status(200).text();
+        let answer = easy.get("/page").expect_status(200).expect_forwarded("stale");
+        assert_eq!(answer.text() == page, lenient, "{says:?}: {answer}");
+    }
+}
+
+/// RFC 9111 §3.2, RFC 9110 §13.1.5.
+#[test]
+fn a_part_is_not_served_by_a_tag_that_a_304_has_weakened() {
+    let origin = Origin::scripted(|asked, wire| match asked.field("If-None-Match") {
+        Some(_) => not_modified(wire, "Cache-Control: max-age=600\r\nETag: W/\"a\"\r\n"),
+        None => wire.answer("Cache-Control: max-age=600\r\nAge: 700\r\nETag: \"a\"\r\n", "0123456789"),
+    });
+    let larder = Larder::before(&origin.url());
+    larder.get("/page").expect_status(200);
+    larder.get("/page").expect_status(200).expect_forwarded("stale");
+    let hit = larder.get("/page").expect_hit();
+    assert_eq!(hit.field("ETag"), Some("W/\"a\""), "{hit}");
+    for tag in ["\"a\"", "W/\"a\""] {
+        let answer =
+            larder.get_with("/page", &[("Range", "bytes=0-1"), ("If-Range", tag)]).expect_status(200);
+        assert_eq!(answer.expect_hit().text(), "0123456789");
+    }
+}
+
+/// It says only that what was asked about is still the one: enough for those who waited, and for nobody later.
+#[test]
+fn a_304_without_a_validator_answers_those_who_waited_and_freshens_nothing() {
+    let gate = Gate::default();
+    let origin = {
+        let gate = gate.clone();
+        Origin::scripted(move |asked, wire| match asked.field("If-None-Match") {
+            Some(_) => {
+                if asked.number == 2 {
+                    gate.wait();
+                }
+                not_modified(wire, "Cache-Control: max-age=600\r\nX-Turn: 304\r\n")
+            }
+            None => wire.answer("Cache-Control: max-age=600\r\nAge: 700\r\nETag: \"1\"\r\n", "page"),
+        })
+    };
+    let larder = Larder::before(&origin.url());
+    larder.get("/page").expect_status(200);
+    let mut clients: Vec<Connection> = (0..5).map(|_| larder.connect()).collect();
+    clients[0].ask_get("/page");
+    origin.wait_for_requests(2);
+    for client in &mut clients[1..] {
+        client.ask_get("/page");
+    }
+    gate.open();
+    for client in &mut clients {
+        let answer = client.answer("GET").unwrap().expect_status(200).expect_forwarded("stale");
+        assert_eq!((answer.text().as_str(), answer.field("X-Turn")), ("page", None), "{answer}");
+        assert_eq!(answer.cache_parameter("detail").as_deref(), Some("304-no-validator"), "{answer}");
+        assert!(answer.field("Age").unwrap().parse::<u64>().unwrap() >= 700, "{answer}");
+    }
+    let before = origin.request_count();
+    let next = larder.get("/page").expect_status(200).expect_forwarded("stale");
+    assert_eq!((next.field("X-Turn"), origin.request_count()), (None, before + 1), "{next}");
+    let lenient = Larder::before_with(&origin.url(), "[cache]\ncontradicting_304 = \"lenient\"\n");
+    for _ in 0..2 {
+        lenient.get("/page").expect_status(200);
+    }
+    assert_eq!(lenient.get("/page").expect_hit().field("X-Turn"), Some("304"));
+}
