@@ -13,11 +13,10 @@ use crate::admin::{
     ServeVerdict, Snapshot, StoreStat,
 };
 use crate::clock::{Clock, Moment};
-use crate::front::normal_host;
+use crate::front::named::{self, Misnamed, Prefix};
 use crate::listener::Crew;
 use crate::message::{Fields, lines_of};
 use crate::metrics::{EvictionCause, PurgeMode};
-use crate::semantics::key::Uri;
 use crate::semantics::{Facts, Policy};
 use crate::store::expression::Expression;
 use crate::store::ledger::{Keys, Mode, Purge, Record, Sequence, What};
@@ -150,10 +149,7 @@ impl Operations for Desk {
     }
 
     fn inspect(&self, url: &str) -> Result<Inspection, InspectRefusal> {
-        let uri = uri_of(url).ok_or_else(|| InspectRefusal {
-            error: format!("{url} is not an absolute http URL"),
-            hint: "write it out, for example http://example.com/path?query".into(),
-        })?;
+        let uri = named::url(url).map_err(|Misnamed { error, hint }| InspectRefusal { error, hint })?;
         let pipeline = &self.parts.pipeline;
         let (_, host) = uri.origin();
         let key = Key(pipeline.key(host, uri.path_and_query()));
@@ -171,31 +167,23 @@ impl Desk {
     fn purges_of(&self, request: &PurgeRequest) -> Result<Vec<Purge>, PurgeRefusal> {
         let mut whats = Vec::new();
         for url in &request.urls {
-            let (host, target) = host_and_target(url)?;
+            let uri = named::url(url)?;
+            let (host, target) = (uri.origin().1.into(), uri.path_and_query());
             whats.push(match request.any_query {
-                true => {
-                    let path = target.split('?').next().unwrap_or(&target).into();
-                    What::Page { host, path }
-                }
-                false => What::Url { host, target },
+                true => What::Page { host, path: target.split('?').next().unwrap_or(target).into() },
+                false => What::Url { host, target: target.into() },
             });
         }
-        whats.extend(request.tags.iter().map(|tag| What::Tag(tag.trim().into())));
+        for tag in &request.tags {
+            whats.push(What::Tag(named::tag(tag)?.into()));
+        }
         for prefix in &request.prefixes {
-            whats.push(match prefix.starts_with('/') {
-                true => What::Prefix { host: None, path: prefix.as_str().into() },
-                false => {
-                    let (host, path) = host_and_target(prefix)?;
-                    What::Prefix { host: Some(host), path }
-                }
-            });
+            let Prefix { host, path } = named::prefix(prefix)?;
+            whats.push(What::Prefix { host: host.map(Into::into), path: path.into() });
         }
-        whats.extend(
-            request
-                .hosts
-                .iter()
-                .map(|host| What::Host((&*normal_host(host.trim().as_bytes(), false)).into())),
-        );
+        for host in &request.hosts {
+            whats.push(What::Host(named::host(host)?.into()));
+        }
         if let Some(expression) = &request.expression {
             let limits = &self.parts.pipeline.purging.limits;
             let expression =
@@ -216,21 +204,10 @@ impl Desk {
     }
 }
 
-/// The URL that an operator wrote, with or without its scheme: both schemes are stored as one.
-fn uri_of(url: &str) -> Option<Uri> {
-    let url = url.trim();
-    let has_scheme =
-        url.split(['/', '?']).next().is_some_and(|first| first.is_empty() || first.ends_with(':'));
-    if has_scheme { Uri::parse(url) } else { Uri::parse(&format!("http://{url}")) }
-}
-
-fn host_and_target(url: &str) -> Result<(Box<str>, Box<str>), PurgeRefusal> {
-    let uri = uri_of(url).ok_or_else(|| PurgeRefusal::Invalid {
-        error: format!("{url} is not an absolute http URL"),
-        hint: "write it out, for example http://example.com/path?query".into(),
-    })?;
-    let (_, host) = uri.origin();
-    Ok((host.into(), uri.path_and_query().into()))
+impl From<Misnamed> for PurgeRefusal {
+    fn from(Misnamed { error, hint }: Misnamed) -> Self {
+        PurgeRefusal::Invalid { error, hint }
+    }
 }
 
 fn backend_stat(snapshot: &crate::backend::BackendSnapshot) -> BackendStat {

@@ -4,6 +4,7 @@
 //! known further in. Nothing here decides about caching.
 
 mod forwarded;
+pub mod named;
 pub mod obeyed;
 pub mod outbound;
 pub mod page;

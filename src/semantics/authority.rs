@@ -90,6 +90,11 @@ pub fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
+/// Whether it has the default port of https: then that was meant by who wrote no scheme.
+pub fn has_port_of_https(authority: &[u8]) -> bool {
+    split_port(authority).1.is_some_and(|port| without_zeros(port) == b"443")
+}
+
 /// The host of an authority in normal form, without its port.
 pub fn host_of(authority: &str) -> &str {
     match authority.rsplit_once(':') {

@@ -151,6 +151,33 @@ pub fn normal_path(path: &[u8]) -> Vec<u8> {
     normal
 }
 
+/// The beginning of a path and query in the form in which those that begin so are. What is cut stays as it is
+/// written: `/b/.` is the beginning of `/b/.well-known` and not of all in `/b/`, and `%c` may become `%C3`.
+pub fn normal_beginning(beginning: &[u8]) -> Vec<u8> {
+    let (path, query) = match memchr::memchr(b'?', beginning) {
+        Some(mark) => beginning.split_at(mark),
+        None => (beginning, &[][..]),
+    };
+    let (whole, cut) = match memchr::memrchr(b'/', path).filter(|_| query.is_empty()) {
+        Some(slash) => path.split_at(slash + 1),
+        None => (path, query),
+    };
+    let mut normal = normal_path(whole);
+    let whole_escapes = match cut {
+        [.., b'%', digit] if digit.is_ascii_hexdigit() => cut.len() - 2,
+        [.., b'%'] => cut.len() - 1,
+        _ => cut.len(),
+    };
+    normal.extend_from_slice(&normal_percent(&cut[..whole_escapes]));
+    normal.extend_from_slice(&cut[whole_escapes..].to_ascii_uppercase());
+    normal
+}
+
+/// Percent-encodings of a text that may be compared with part of a path or query in normal form.
+pub fn normal_text(text: &[u8]) -> Cow<'_, [u8]> {
+    normal_percent(text)
+}
+
 /// A path whose dot segments are resolved, and that is otherwise left as it is.
 pub fn without_dot_segments(path: &[u8]) -> Vec<u8> {
     let mut other = Vec::with_capacity(path.len() + 1);

@@ -104,6 +104,67 @@ fn each_kind_of_purge_takes_what_it_names_and_nothing_else() {
     assert!(command(&larder, &["purge", "--expression", "host =="]).is_err_and(|error| !error.is_empty()));
 }
 
+/// A purge means what it names in whatever spelling: what is stored is known by one.
+#[test]
+fn a_purge_finds_what_it_names_however_it_is_spelled() {
+    let origin = shop();
+    let larder = Larder::before_with(&origin.url(), OPEN);
+    let (authority, port) = (larder.address().to_string(), larder.address().port());
+    let pages = ["/~al/e20", "/b/x", "/.well-known/y", "/caf%C3%A9", "/about"];
+    let host = |spelling: &str| format!("http://{spelling}:0{port}");
+    // Written with a zero before the port where that still is one.
+    let zero = if port < 10_000 { host("127.0.0.1") } else { format!("http://{authority}") };
+    for (arguments, fallen) in [
+        (vec!["--prefix", "/%7Eal/"], &pages[..1]),
+        (vec!["--prefix", &format!("//{authority}/b/")], &pages[1..2]),
+        (vec!["--prefix", &format!("{zero}/x/../b/")], &pages[1..2]),
+        (vec!["--prefix", &format!("http://{authority}/.")], &pages[2..3]),
+        (vec!["--prefix", "/b/.."], &[]),
+        (vec!["--prefix", "/caf\u{e9}"], &pages[3..4]),
+        (vec!["--expression", "path == \"/%7Eal/%6520\""], &pages[..1]),
+        (vec!["--expression", "path ~ \"^/%7eal/\""], &pages[..1]),
+        (vec!["--expression", "url == \"/caf\u{e9}\""], &pages[3..4]),
+        (vec!["--expression", "path ~ \"^/caf\u{e9}$\""], &pages[3..4]),
+        (vec!["--host", "127.0.0.1"], &pages[..]),
+        (vec!["--host", &authority], &pages[..]),
+        (vec![&format!("http://{authority}/caf\u{e9}")], &pages[3..4]),
+        (vec![&format!("{authority}/%/../%61bout#part")], &pages[4..]),
+    ] {
+        prime(&larder, &pages);
+        purge(&larder, &arguments);
+        assert_eq!(gone(&larder, &pages), fallen, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_purge_that_can_match_nothing_is_refused_with_what_was_meant() {
+    let origin = shop();
+    let larder = Larder::before_with(&origin.url(), OPEN);
+    for (arguments, hint) in [
+        (vec!["/caf\u{e9}"], "http://example.com"),
+        (vec!["http://caf\u{e9}.example/"], "xn--"),
+        (vec!["http://h:abc/"], "h:abc"),
+        (vec!["ftp://h/"], "not an absolute http URL"),
+        (vec!["http://h/a\tb"], "control character"),
+        (vec!["--host", "http://example.com/"], "write example.com;"),
+        (vec!["--host", "example.com/blog"], "name a prefix"),
+        (vec!["--host", "caf\u{e9}.example"], "xn--"),
+        (vec!["--host", "h:abc"], "example.com:8080"),
+        (vec!["--host", "a b"], "example.com:8080"),
+        (vec!["--host", "*.example.com"], "host ~"),
+        (vec!["--prefix", "h:abc/b/"], "example.com:8080"),
+        (vec!["--prefix", "/b#c"], "fragment"),
+        (vec!["--expression", "path == \"b\""], "begins with /"),
+        (vec!["--expression", "path == \"/b?c=d\""], "url =="),
+        (vec!["--expression", "host == \"http://h\""], "without scheme"),
+    ] {
+        let refused = command(&larder, &[&["purge"], &arguments[..]].concat()).unwrap_err();
+        assert!(refused.contains(hint), "{arguments:?}: {refused}");
+    }
+    let purges: Json = serde_json::from_str(&command(&larder, &["purges", "--json"]).unwrap()).unwrap();
+    assert_eq!(purges["purges"], json!([]));
+}
+
 /// As written down from the clients' own documentation and source.
 #[test]
 fn purges_of_real_clients_take_what_they_mean() {

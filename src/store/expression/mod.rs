@@ -18,6 +18,7 @@
 
 mod error;
 mod lower;
+mod normal;
 mod parse;
 
 use std::fmt;

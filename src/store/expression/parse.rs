@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::{ExpressionError, ExpressionLimits, Node, NumberField, Pattern, Relation, TextField};
+use super::{ExpressionError, ExpressionLimits, Node, NumberField, Pattern, Relation, TextField, normal};
 use crate::store::tags::TagDigest;
 
 const FIELDS: &str = "host, path, query, url, status, size, age, tag or resp.field(\"name\")";
@@ -140,8 +140,8 @@ impl<'a> Parser<'a> {
         match field {
             Field::Text(field) => {
                 let (is, pattern) = match operator {
-                    Operator::Relation(Relation::Equal) => (true, equal(&field, value)),
-                    Operator::Relation(Relation::NotEqual) => (false, equal(&field, value)),
+                    Operator::Relation(Relation::Equal) => (true, self.equal(&field, value, value_at)?),
+                    Operator::Relation(Relation::NotEqual) => (false, self.equal(&field, value, value_at)?),
                     Operator::Match => (true, self.regex(&field, value, value_at)?),
                     Operator::NoMatch => (false, self.regex(&field, value, value_at)?),
                     Operator::Relation(_) => {
@@ -330,7 +330,21 @@ impl<'a> Parser<'a> {
             .with_help("expected \" at its end"))
     }
 
+    fn equal(&self, field: &TextField, value: String, at: Range<usize>) -> Parsed<Pattern> {
+        let Some(normal) = normal::text(field, value) else {
+            let error = ExpressionError::new(self.source, at, format!("no {field} is ever this"));
+            return Err(error.with_help(match field {
+                TextField::Host => "expected a host without scheme and path, as clients send it: example.com",
+                TextField::Path => "a path begins with / and has no query; url == compares both",
+                _ => "expected what clients send: it begins with / and has neither # nor control characters",
+            }));
+        };
+        let digest = TagDigest::of(normal.as_bytes());
+        Ok(Pattern::Equal(normal.into(), digest))
+    }
+
     fn regex(&self, field: &TextField, source: String, at: Range<usize>) -> Parsed<Pattern> {
+        let source = normal::pattern(field, source);
         // Bytes, not characters: neither URLs nor field values need be UTF-8.
         let compile = |size: usize| -> Result<Regex, regex::Error> {
             RegexBuilder::new(&source)
@@ -433,13 +447,6 @@ const DFA_CACHE: usize = 64 * 1024;
 
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn equal(field: &TextField, value: String) -> Pattern {
-    // Hosts are compared in their normal form.
-    let value = if *field == TextField::Host { value.to_ascii_lowercase() } else { value };
-    let digest = TagDigest::of(value.as_bytes());
-    Pattern::Equal(value.into(), digest)
 }
 
 fn is_name_byte(byte: u8) -> bool {

@@ -118,6 +118,22 @@ fn not_equal_means_no_line_equals() {
 }
 
 #[test]
+fn comparisons_are_with_the_form_in_which_pages_are_stored() {
+    for source in [
+        r#"host == "WWW.example.com.:080""#,
+        r#"path == "/%62log/./a.png""#,
+        r#"url == "/x/../blog/a.png?x=%31&y=2""#,
+        r#"query == "x=1&%79=2""#,
+        r#"path ~ "^/%62log/""#,
+    ] {
+        assert!(holds(source), "{source}");
+    }
+    for source in [r#"path == "blog""#, r#"path == "/a?b""#, r#"url == "/a#b""#, r#"host == "http://a""#] {
+        assert!(error(source).to_string().contains("is ever this"), "{source}");
+    }
+}
+
+#[test]
 fn and_binds_more_tightly_than_or() {
     assert!(holds(r#"status == 404 || status == 1xx"#.replace("1xx", "100").as_str()));
     assert!(holds("status == 404 || status == 200 && status == 200"));
@@ -331,7 +347,14 @@ fn comparison() -> impl Strategy<Value = String> {
     ];
     prop_oneof![
         (field.clone(), prop_oneof![Just("=="), Just("!=")], text())
-            .prop_map(|(field, operator, text)| format!("{field} {operator} {}", Quoted(&text))),
+            .prop_map(|(field, operator, text)| {
+                let slash = if matches!(field, "path" | "url") { "/" } else { "" };
+                format!("{field} {operator} {}", Quoted(&format!("{slash}{text}")))
+            })
+            // What no field ever is is refused.
+            .prop_filter("a text that the field can be", |source| {
+                Expression::parse(source, &ExpressionLimits::default()).is_ok()
+            }),
         (field, prop_oneof![Just("~"), Just("!~")], "[a-z/.^$]{0,6}")
             .prop_map(|(field, operator, text)| format!("{field} {operator} {}", Quoted(&text))),
         (number, relation).prop_map(|((field, number), relation)| format!("{field}{relation}{number}")),

@@ -51,6 +51,7 @@ impl Ledger {
         }
         if is_new(&latest.host) {
             see(Mark::host(subject.host()));
+            see(Mark::any_port_of(subject.host()));
         }
         if is_new(&latest.tag) {
             for tag in subject.tags() {
@@ -67,8 +68,10 @@ impl Ledger {
             self.bans.find(subject, finding);
         }
         if self.coarse.is_newer_than(since) && !finding.is_settled() {
-            let marks = [Mark::key(subject.key()), Mark::page(subject.page()), Mark::host(subject.host())];
-            for mark in marks.into_iter().chain(subject.tags().iter().copied().map(Mark::tag)) {
+            let host = subject.host();
+            let hosts = [Mark::host(host), Mark::any_port_of(host)];
+            let marks = [Mark::key(subject.key()), Mark::page(subject.page())].into_iter().chain(hosts);
+            for mark in marks.chain(subject.tags().iter().copied().map(Mark::tag)) {
                 self.coarse.find(mark, finding);
             }
         }

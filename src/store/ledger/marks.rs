@@ -6,6 +6,7 @@ use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
 use super::slot::{Finding, Slot};
+use crate::semantics::authority::host_of;
 use crate::store::tags::{TagDigest, digest_of};
 
 /// The digest of one exact thing, its kind in the lowest bits.
@@ -29,8 +30,17 @@ impl Mark {
         Mark(u128::from(tag.get()) << 2 | 2)
     }
 
+    /// `example.com:*` is the host whatever its port.
     pub(super) fn host(host: &str) -> Self {
-        Mark::of_host_digest(digest_of(&[host.as_bytes()]).max(1))
+        match host.strip_suffix(":*") {
+            Some(host) => Mark::of_host_digest(digest_of(&[host.as_bytes(), b"*"]).max(1)),
+            None => Mark::of_host_digest(digest_of(&[host.as_bytes()]).max(1)),
+        }
+    }
+
+    /// The mark of all ports of this one's host.
+    pub(super) fn any_port_of(host: &str) -> Self {
+        Mark::of_host_digest(digest_of(&[host_of(host).as_bytes(), b"*"]).max(1))
     }
 
     pub(super) fn of_host_digest(digest: u64) -> Self {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::entry::{Home, HostDigest, Invalidation, Mode, Selector};
+use crate::semantics::authority::host_of;
 use crate::store::expression::Expression;
 use crate::store::tags::TagDigest;
 
@@ -26,6 +27,7 @@ pub enum What {
         host: Option<Box<str>>,
         path: Box<str>,
     },
+    /// All of a host; on every port, where none is named.
     Host(Box<str>),
     Expression(Arc<Expression>),
     Everything,
@@ -67,12 +69,17 @@ impl Purge {
             What::Prefix { host, path } => {
                 Selector::Prefix { host: host.clone(), path: path.as_bytes().into() }
             }
-            What::Host(host) => Selector::Host(host.clone()),
+            What::Host(host) => Selector::Host(on_any_port(host)),
             What::Expression(expression) => Selector::Expression(expression.clone()),
             What::Everything => Selector::Everything,
         };
         Invalidation { selector, mode: self.mode, home, cause: None }.asked_by(who, self.what.to_string())
     }
+}
+
+/// What stands for a host in the ledger where its port does not matter: `example.com:*`.
+fn on_any_port(host: &str) -> Box<str> {
+    if host_of(host) == host { format!("{host}:*").into() } else { host.into() }
 }
 
 impl fmt::Display for What {
