@@ -24,7 +24,7 @@ use larder::message::{Body, Fields, InterimSender, Length, Peer, Request, Respon
 use larder::metrics::{Ending, Events, Finished};
 use larder::pipeline::keys::KeyMaker;
 use larder::pipeline::{Parts, Pipeline, PublicPurging, RefetchSettings, Refetching, RoutePlan, Routing};
-use larder::policy::{AmbiguousPaths, CookieRule, QueryRule, Routes};
+use larder::policy::{AmbiguousPaths, CookieRule, QueryRule, RequestContent, Routes};
 use larder::semantics::freshness::Exchange;
 use larder::semantics::key::Secret;
 use larder::semantics::storability::{self, Storability, StoreRequest};
@@ -149,6 +149,8 @@ fn pipeline() -> Pipeline {
         cookies: CookieRule::default(),
         by_cookie: false,
         passes: false,
+        upgrade: None,
+        request_content: RequestContent::default(),
     };
     let store = Store::new(StoreSettings::for_memory(256 << 20));
     Pipeline::new(Parts {
@@ -163,6 +165,7 @@ fn pipeline() -> Pipeline {
         refetching: Refetching::new(RefetchSettings::default()),
         shows_cache_status: true,
         query_bytes: 65_536,
+        upload_ahead: 131_072,
         first_id: 0,
     })
 }

@@ -615,12 +615,18 @@ async fn a_protocol_switch_becomes_a_tunnel_with_nothing_lost() {
         peer.write("pong").await;
         tunnel.read_exact(&mut first[..4]).await.unwrap();
         assert_eq!(&first[..4], b"pong");
-        assert_eq!(backend.snapshot().endpoints[0].inflight, 1, "a tunnel holds its seat");
+        let endpoint = &backend.snapshot().endpoints[0];
+        assert_eq!(
+            (endpoint.inflight, endpoint.tunnels),
+            (0, 1),
+            "a tunnel is counted as one, and holds no seat"
+        );
         drop(tunnel);
         assert!(peer.rest().await.is_empty());
     })
     .await;
-    assert_eq!(backend.snapshot().endpoints[0].inflight, 0);
+    let endpoint = &backend.snapshot().endpoints[0];
+    assert_eq!((endpoint.inflight, endpoint.tunnels), (0, 0));
     assert_eq!(record.take(), ["started", "opened", "head 101", "closed not-reusable", "finished tunnelled"]);
 }
 

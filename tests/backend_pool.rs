@@ -91,6 +91,34 @@ async fn what_an_idle_connection_sends_unasked_is_never_taken_for_a_response() {
     .await;
 }
 
+/// What the runtime has heard of a socket may be a while old: an answer that nobody asked for, or an end, that is
+/// there by the time at which the connection is used again is seen all the same.
+#[tokio::test]
+async fn what_came_at_the_last_moment_is_never_taken_for_a_response() {
+    use std::io::Write;
+    let again = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
+    for unasked in [again, "H", "\r\n", ""] {
+        let origin = Origin::new().await;
+        let (backend, record, _) = observed(settings([origin.endpoint.clone()]));
+        within(async {
+            let peer = exchange(&backend, &origin, OK).await;
+            // Written, or closed, without giving the runtime a turn in which it could hear of it.
+            let mut stream = peer.stream.into_std().unwrap();
+            if unasked.is_empty() {
+                drop(stream);
+            } else {
+                stream.write_all(unasked.as_bytes()).unwrap();
+            }
+            let (response, _peer) = tokio::join!(backend.send(get("/")), origin.answer(OK));
+            let response = response.unwrap();
+            assert!(!response.reused, "{unasked:?}");
+            assert_eq!(text(response.body).await.unwrap(), "ok");
+        })
+        .await;
+        assert!(record.take().iter().any(|event| event == "closed by-origin"), "{unasked:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_response_dropped_before_its_end_closes_its_connection() {
     let origin = Origin::new().await;

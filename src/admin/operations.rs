@@ -105,10 +105,10 @@ impl Snapshot {
         for backend in &self.backends {
             let usable = backend.endpoints.iter().filter(|endpoint| endpoint.usable).count() as u64;
             gauges.endpoints(&backend.name, usable, backend.endpoints.len() as u64 - usable);
-            let (active, idle) = backend.endpoints.iter().fold((0, 0), |sum, endpoint| {
-                (sum.0 + endpoint.in_flight, sum.1 + endpoint.idle_connections)
+            let (active, tunnels, idle) = backend.endpoints.iter().fold((0, 0, 0), |sum, endpoint| {
+                (sum.0 + endpoint.in_flight, sum.1 + endpoint.tunnels, sum.2 + endpoint.idle_connections)
             });
-            gauges.origin_connections(&backend.name, active, idle);
+            gauges.origin_connections(&backend.name, active, tunnels, idle);
         }
     }
 }
@@ -156,6 +156,8 @@ pub struct EndpointStat {
     pub reason: Option<String>,
     /// Requests on their way to it, or being answered by it.
     pub in_flight: u64,
+    /// Connections that became tunnels (101), or may yet.
+    pub tunnels: u64,
     pub idle_connections: u64,
 }
 

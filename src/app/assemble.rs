@@ -87,6 +87,7 @@ pub(super) fn assemble(settings: &Settings, clock: Clock, vital: &Vital) -> Resu
             at_once: settings.purge.refetch_at_once,
         }),
         query_bytes: settings.limits.query_bytes.0,
+        upload_ahead: settings.limits.upload_ahead.0,
         shows_cache_status: cache.cache_status == config::CacheStatus::Full,
         first_id: u64::from_le_bytes(first_id.try_into().unwrap_or_default()),
     });
@@ -140,6 +141,8 @@ fn routing(settings: &Settings, backends: &[Arc<Backend>]) -> Routing {
         cookies: route.cache.cookies.clone(),
         by_cookie: when.is_some_and(|when| !when.cookies.is_empty()),
         passes: route.handling == Handling::Pass,
+        upgrade: route.upgrade.clone(),
+        request_content: route.cache.request_content,
     };
     let mut plans: Vec<_> =
         settings.routes.iter().map(|(when, route)| (route.number, plan(when, route))).collect();
@@ -259,6 +262,8 @@ fn backend_settings(named: &config::NamedBackend) -> BackendSettings {
         first_byte_timeout: settings.first_byte_timeout,
         between_bytes_timeout: settings.between_bytes_timeout,
         max_connections: settings.max_connections,
+        max_uploads: settings.max_uploads.unwrap_or(settings.max_connections.div_ceil(2)),
+        max_tunnels: settings.max_tunnels,
         queue_timeout: settings.queue_timeout,
         queue_length: settings.queue_length,
         continue_timeout: settings.continue_timeout,

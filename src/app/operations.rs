@@ -216,6 +216,7 @@ fn backend_stat(snapshot: &crate::backend::BackendSnapshot) -> BackendStat {
         usable: endpoint.healthy,
         reason: (endpoint.failures > 0).then(|| format!("{} connections failed in a row", endpoint.failures)),
         in_flight: endpoint.inflight as u64,
+        tunnels: endpoint.tunnels as u64,
         idle_connections: endpoint.idle as u64,
     };
     BackendStat {

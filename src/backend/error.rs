@@ -43,6 +43,9 @@ pub enum OriginError {
     QueueFull { limit: usize },
     #[error("no connection became free in {timeout:?}")]
     QueueTimeout { timeout: Duration },
+    /// Each endpoint has as many tunnels as it may have.
+    #[error("there are {limit} tunnels already")]
+    TunnelsFull { limit: usize },
     /// The backend has no endpoint to ask. (One that is merely down is asked all the same when no other is
     /// up.)
     #[error("the backend has no endpoint")]
@@ -101,6 +104,7 @@ impl OriginError {
             OriginError::TooManyInterim { .. } => "too-many-interim",
             OriginError::QueueFull { .. } => "queue-full",
             OriginError::QueueTimeout { .. } => "queue-timeout",
+            OriginError::TunnelsFull { .. } => "tunnels-full",
             OriginError::NoHealthyEndpoint => "no-healthy-endpoint",
             OriginError::RequestBody(_) => "request-body",
             OriginError::Unsendable(_) => "unsendable",
@@ -108,7 +112,7 @@ impl OriginError {
     }
 
     /// All names that [`as_str`](Self::as_str) answers, for metrics that are declared once.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 17] = [
         "refused",
         "unreachable",
         "no-descriptors",
@@ -122,6 +126,7 @@ impl OriginError {
         "too-many-interim",
         "queue-full",
         "queue-timeout",
+        "tunnels-full",
         "no-healthy-endpoint",
         "request-body",
         "unsendable",
@@ -145,6 +150,7 @@ impl OriginError {
             OriginError::QueueFull { .. }
             | OriginError::NoDescriptors { .. }
             | OriginError::QueueTimeout { .. }
+            | OriginError::TunnelsFull { .. }
             | OriginError::NoHealthyEndpoint => StatusCode::SERVICE_UNAVAILABLE,
             OriginError::RequestBody(BodyError::ClientTimeout(_)) => StatusCode::REQUEST_TIMEOUT,
             OriginError::RequestBody(BodyError::ClientTooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -168,6 +174,7 @@ impl OriginError {
             OriginError::QueueFull { .. }
             | OriginError::NoDescriptors { .. }
             | OriginError::QueueTimeout { .. }
+            | OriginError::TunnelsFull { .. }
             | OriginError::NoHealthyEndpoint => Blame::Larder,
             OriginError::RequestBody(_) | OriginError::Unsendable(_) => Blame::Client,
         }
@@ -183,6 +190,7 @@ impl OriginError {
             | OriginError::QueueFull { .. }
             | OriginError::NoDescriptors { .. }
             | OriginError::QueueTimeout { .. }
+            | OriginError::TunnelsFull { .. }
             | OriginError::NoHealthyEndpoint => true,
             OriginError::Reset { .. }
             | OriginError::BrokenBeforeHead { .. }

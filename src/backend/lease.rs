@@ -7,7 +7,7 @@ use super::error::{Blame, OriginError};
 use super::health::Health;
 use super::link::Link;
 use super::observer::{Closed, Finish};
-use super::pool::{Endpoint, Idle, Pool, Trust};
+use super::pool::{Endpoint, Idle, Kind, Pool, Trust};
 use crate::clock::Moment;
 
 /// A seat on an endpoint, with its connection once there is one.
@@ -20,19 +20,39 @@ pub(super) struct Lease {
     link: Option<Box<Link>>,
     /// What the observer will be told; `None` until it has been told of the start.
     result: Option<&'static str>,
-    /// Whether the pool counts this seat.
-    seated: bool,
+    /// What the seat is for.
+    kind: Kind,
+    /// How the pool counts it.
+    counted: Counted,
+}
+
+/// How the pool counts a lease.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    AsRequest,
+    AsTunnel,
+    /// Not any more.
+    No,
 }
 
 impl Lease {
     /// A lease for a seat that the pool has counted already.
-    pub(super) fn new(pool: &Arc<Pool>, index: usize) -> Self {
-        Lease { pool: Arc::clone(pool), index, link: None, result: None, seated: true }
+    pub(super) fn new(pool: &Arc<Pool>, index: usize, kind: Kind) -> Self {
+        let counted = Counted::AsRequest;
+        Lease { pool: Arc::clone(pool), index, link: None, result: None, kind, counted }
     }
 
     /// Drops the lease without freeing its seat: the pool does that.
     pub(super) fn forget(mut self) {
-        self.seated = false;
+        self.counted = Counted::No;
+    }
+
+    /// The request is out as a whole, or will be no tunnel: others of its kind may have their turn.
+    pub(super) fn turn_plain(&mut self) {
+        if self.kind != Kind::Plain && self.counted == Counted::AsRequest {
+            self.pool.turn_plain(self.index, self.kind);
+            self.kind = Kind::Plain;
+        }
     }
 
     /// Begins an attempt.
@@ -119,16 +139,21 @@ impl Lease {
         if link.is_fit() {
             link.rest();
             self.end_attempt(Finish::Complete.as_str());
-            self.seated = false;
-            self.pool.keep_and_release(self.index, link, now);
+            self.counted = Counted::No;
+            self.pool.keep_and_release(self.index, self.kind, link, now);
         } else {
             drop(link);
             self.pool.closed(self.index, Closed::NotReusable);
         }
     }
 
-    /// Takes the connection out: it became a tunnel, and lasts as long as this lease.
+    /// Takes the connection out: it became a tunnel, and lasts as long as this lease. Its seat is free for
+    /// requests.
     pub(super) fn tunnel(&mut self) -> Option<Box<Link>> {
+        if self.kind == Kind::Tunnel && self.counted == Counted::AsRequest {
+            self.counted = Counted::AsTunnel;
+            self.pool.open_tunnel(self.index);
+        }
         self.result = self.result.and(Some(Finish::Tunnelled.as_str()));
         self.link.take()
     }
@@ -140,8 +165,10 @@ impl Drop for Lease {
             self.pool.closed(self.index, Closed::NotReusable);
         }
         self.end_attempt(self.result.unwrap_or_default());
-        if self.seated {
-            self.pool.release(self.index);
+        match self.counted {
+            Counted::AsRequest => self.pool.release(self.index, self.kind),
+            Counted::AsTunnel => self.pool.close_tunnel(self.index),
+            Counted::No => {}
         }
     }
 }

@@ -120,6 +120,13 @@ impl Link {
         !self.last && self.inbound.is_empty() && self.outgoing.is_done() && self.socket.is_quiet()
     }
 
+    /// The same, of a connection that has rested and is to be used now: its socket itself is looked at. What
+    /// the runtime has heard of it may be a while old, and an answer that nobody asked for would be given to
+    /// whoever asks next.
+    pub(super) fn is_unused(&self) -> bool {
+        !self.last && self.inbound.is_empty() && self.outgoing.is_done() && self.socket.is_silent()
+    }
+
     /// Nothing more is sent over this connection than the present exchange.
     pub(super) fn end_with_this(&mut self) {
         self.last = true;

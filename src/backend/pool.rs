@@ -38,17 +38,46 @@ pub(super) struct Endpoint {
 
 struct State {
     seats: Vec<Seat>,
-    /// Who waits for a seat, in order. The other end of each is in [`Pool::acquire`]; it is closed when that
-    /// gave up waiting.
-    waiting: VecDeque<oneshot::Sender<Lease>>,
+    /// Who waits for a seat, in order, by what it is for: what has no room for one kind has some for another.
+    waiting: [VecDeque<Waiter>; Kind::ALL.len()],
+    /// The number of the next one who waits.
+    next_number: u64,
     /// Where the next search for an endpoint starts.
     turn: usize,
     closed: bool,
 }
 
+/// One who waits for a seat.
+struct Waiter {
+    /// Who came earlier has the smaller one.
+    number: u64,
+    /// The other end is in [`Pool::acquire`]; it is closed when that gave up waiting.
+    sender: oneshot::Sender<Lease>,
+}
+
+/// What a seat is for, as far as that bounds how many there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// All of the request is at hand.
+    Plain,
+    /// Its content is still coming from the client, who may take its time.
+    Upload,
+    /// It may become a tunnel, which lasts as long as its two ends like.
+    Tunnel,
+}
+
+impl Kind {
+    const ALL: [Kind; 3] = [Kind::Plain, Kind::Upload, Kind::Tunnel];
+}
+
 /// What goes on at one endpoint.
 struct Seat {
+    /// Requests; tunnels are none any more.
     inflight: usize,
+    /// Of these, those whose content is still coming.
+    uploads: usize,
+    /// Tunnels, and requests that may become one.
+    tunnels: usize,
     /// The last one put in is the first taken out: the others may grow old and be closed.
     idle: Vec<Idle>,
     health: Health,
@@ -79,7 +108,45 @@ impl Trust {
     }
 }
 
+impl State {
+    fn anybody_waits(&self) -> bool {
+        self.waiting.iter().any(|waiting| !waiting.is_empty())
+    }
+}
+
 impl Seat {
+    fn has_room(&self, kind: Kind, settings: &BackendSettings) -> bool {
+        self.inflight < settings.max_connections.max(1)
+            && match kind {
+                Kind::Plain => true,
+                Kind::Upload => self.uploads < settings.max_uploads.max(1),
+                Kind::Tunnel => self.tunnels < settings.max_tunnels,
+            }
+    }
+
+    fn take(&mut self, kind: Kind) {
+        self.inflight += 1;
+        match kind {
+            Kind::Plain => {}
+            Kind::Upload => self.uploads += 1,
+            Kind::Tunnel => self.tunnels += 1,
+        }
+    }
+
+    fn give_back(&mut self, kind: Kind) {
+        self.inflight -= 1;
+        self.turn_plain(kind);
+    }
+
+    /// What set this kind apart is over; its seat stays taken.
+    fn turn_plain(&mut self, kind: Kind) {
+        match kind {
+            Kind::Plain => {}
+            Kind::Upload => self.uploads -= 1,
+            Kind::Tunnel => self.tunnels -= 1,
+        }
+    }
+
     /// The idle connection used last that `trust` may be put in. Whether it lives is not known yet.
     fn take_idle(&mut self, trust: Trust, now: Moment) -> Option<Idle> {
         let place = self.idle.iter().rposition(|idle| trust.covers(idle, now))?;
@@ -94,6 +161,8 @@ pub struct EndpointSnapshot {
     /// It takes part in the balance.
     pub healthy: bool,
     pub inflight: usize,
+    /// Tunnels, and requests that may become one.
+    pub tunnels: usize,
     pub idle: usize,
     /// Failed connections in a row.
     pub failures: u32,
@@ -111,15 +180,21 @@ impl Pool {
                 resolver: Resolver::new(address),
             })
             .collect();
-        let seats =
-            endpoints.iter().map(|_| Seat { inflight: 0, idle: Vec::new(), health: Health::new() }).collect();
+        let seat = || Seat { inflight: 0, uploads: 0, tunnels: 0, idle: Vec::new(), health: Health::new() };
+        let seats = endpoints.iter().map(|_| seat()).collect();
         Arc::new(Pool {
             name: settings.name.as_str().into(),
             settings,
             clock,
             observer,
             endpoints,
-            state: Mutex::new(State { seats, waiting: VecDeque::new(), turn: 0, closed: false }),
+            state: Mutex::new(State {
+                seats,
+                waiting: Default::default(),
+                next_number: 0,
+                turn: 0,
+                closed: false,
+            }),
         })
     }
 
@@ -128,44 +203,53 @@ impl Pool {
     pub(super) fn acquire_free(
         self: &Arc<Self>,
         tried: &[usize],
+        kind: Kind,
         trust: Trust,
         now: Moment,
     ) -> Option<(Lease, Option<Idle>)> {
         let mut state = self.state.lock();
-        // Whoever waits already comes first.
-        if !state.waiting.is_empty() {
+        // Whoever waits already for the same comes first.
+        if !state.waiting[kind as usize].is_empty() {
             return None;
         }
-        let endpoint = self.choose(&mut state, tried, now)?;
+        let endpoint = self.choose(&mut state, tried, kind, now)?;
         let idle = state.seats[endpoint].take_idle(trust, now);
         drop(state);
-        Some((Lease::new(self, endpoint), idle))
+        Some((Lease::new(self, endpoint, kind), idle))
     }
 
     /// A seat on an endpoint that is not among `tried`; waits for one if all are taken. Cancel safe.
     ///
     /// # Errors
-    /// `NoHealthyEndpoint`, `QueueFull`, `QueueTimeout`.
-    pub(super) async fn acquire(self: &Arc<Self>, tried: &[usize]) -> Result<Lease, OriginError> {
+    /// `NoHealthyEndpoint`, `QueueFull`, `QueueTimeout`, `TunnelsFull`.
+    pub(super) async fn acquire(self: &Arc<Self>, tried: &[usize], kind: Kind) -> Result<Lease, OriginError> {
         if tried.len() >= self.endpoints.len() {
             return Err(OriginError::NoHealthyEndpoint);
         }
         let waiter = {
             let mut state = self.state.lock();
-            if state.waiting.is_empty()
-                && let Some(endpoint) = self.choose(&mut state, tried, self.clock.now())
+            if state.waiting[kind as usize].is_empty()
+                && let Some(endpoint) = self.choose(&mut state, tried, kind, self.clock.now())
             {
-                return Ok(Lease::new(self, endpoint));
+                return Ok(Lease::new(self, endpoint, kind));
+            }
+            // Tunnels last: there is no point in waiting for the end of one.
+            let most = self.settings.max_tunnels;
+            if kind == Kind::Tunnel && state.seats.iter().all(|seat| seat.tunnels >= most) {
+                return Err(OriginError::TunnelsFull { limit: most });
             }
             let limit = self.settings.queue_length;
-            if state.waiting.len() >= limit {
-                state.waiting.retain(|waiter| !waiter.is_closed());
+            let number = state.next_number;
+            let waiting = &mut state.waiting[kind as usize];
+            if waiting.len() >= limit {
+                waiting.retain(|waiter| !waiter.sender.is_closed());
             }
-            if state.waiting.len() >= limit {
+            if waiting.len() >= limit {
                 return Err(OriginError::QueueFull { limit });
             }
             let (sender, waiter) = oneshot::channel();
-            state.waiting.push_back(sender);
+            waiting.push_back(Waiter { number, sender });
+            state.next_number += 1;
             waiter
         };
         // Where the head of the queue could be seated after all (it is empty but for us, or full of the
@@ -181,8 +265,7 @@ impl Pool {
     }
 
     /// Chooses an endpoint and takes a seat there.
-    fn choose(&self, state: &mut State, tried: &[usize], now: Moment) -> Option<usize> {
-        let limit = self.settings.max_connections.max(1);
+    fn choose(&self, state: &mut State, tried: &[usize], kind: Kind, now: Moment) -> Option<usize> {
         let count = state.seats.len();
         let mut any_up = false;
         let mut best: Option<(usize, usize)> = None;
@@ -194,7 +277,7 @@ impl Pool {
             let seat = &state.seats[endpoint];
             let up = seat.health.is_up(now);
             any_up |= up;
-            if seat.inflight >= limit {
+            if !seat.has_room(kind, &self.settings) {
                 continue;
             }
             if !up {
@@ -205,7 +288,7 @@ impl Pool {
                 continue;
             }
             let weight = match self.settings.balance {
-                Balance::LeastInflight => seat.inflight,
+                Balance::LeastInflight => seat.inflight + seat.tunnels,
                 Balance::RoundRobin => 0,
             };
             if best.is_none_or(|(other, _)| weight < other) {
@@ -221,7 +304,7 @@ impl Pool {
         };
         state.turn = chosen + 1;
         let seat = &mut state.seats[chosen];
-        seat.inflight += 1;
+        seat.take(kind);
         seat.health.chosen(now);
         Some(chosen)
     }
@@ -229,35 +312,60 @@ impl Pool {
     /// Gives free seats to those who wait, in order.
     fn seat_the_waiting(self: &Arc<Self>) {
         loop {
-            let (waiter, endpoint) = {
-                let mut state = self.state.lock();
-                while state.waiting.front().is_some_and(oneshot::Sender::is_closed) {
-                    state.waiting.pop_front();
-                }
-                if state.waiting.is_empty() {
-                    return;
-                }
-                let Some(endpoint) = self.choose(&mut state, &[], self.clock.now()) else { return };
-                match state.waiting.pop_front() {
-                    Some(waiter) => (waiter, endpoint),
-                    None => return,
-                }
-            };
-            if let Err(refused) = waiter.send(Lease::new(self, endpoint)) {
+            let Some((waiter, endpoint, kind)) = self.next_seated() else { return };
+            if let Err(refused) = waiter.sender.send(Lease::new(self, endpoint, kind)) {
                 // Gone in this moment. Its seat is freed here and not by the lease, which would come back
                 // into this function and nest as deep as the queue is long.
                 refused.forget();
-                self.state.lock().seats[endpoint].inflight -= 1;
+                self.state.lock().seats[endpoint].give_back(kind);
             }
         }
     }
 
+    /// Who of those who wait has a seat next, and where: of those for whom there is one, whoever came first.
+    fn next_seated(&self) -> Option<(Waiter, usize, Kind)> {
+        let mut state = self.state.lock();
+        let mut first = Kind::ALL.map(|kind| {
+            let waiting = &mut state.waiting[kind as usize];
+            while waiting.front().is_some_and(|waiter| waiter.sender.is_closed()) {
+                waiting.pop_front();
+            }
+            (waiting.front().map_or(u64::MAX, |waiter| waiter.number), kind)
+        });
+        first.sort_unstable_by_key(|(number, _)| *number);
+        let now = self.clock.now();
+        first.into_iter().filter(|(number, _)| *number < u64::MAX).find_map(|(_, kind)| {
+            let endpoint = self.choose(&mut state, &[], kind, now)?;
+            let waiter = state.waiting[kind as usize].pop_front()?;
+            Some((waiter, endpoint, kind))
+        })
+    }
+
     /// Frees a seat.
-    pub(super) fn release(self: &Arc<Self>, endpoint: usize) {
+    pub(super) fn release(self: &Arc<Self>, endpoint: usize, kind: Kind) {
+        self.change(endpoint, |seat| seat.give_back(kind));
+    }
+
+    /// What set a seat of this kind apart is over.
+    pub(super) fn turn_plain(self: &Arc<Self>, endpoint: usize, kind: Kind) {
+        self.change(endpoint, |seat| seat.turn_plain(kind));
+    }
+
+    /// A request has become a tunnel: it is counted as one, and as a request no more.
+    pub(super) fn open_tunnel(self: &Arc<Self>, endpoint: usize) {
+        self.change(endpoint, |seat| seat.inflight -= 1);
+    }
+
+    /// A tunnel has ended.
+    pub(super) fn close_tunnel(self: &Arc<Self>, endpoint: usize) {
+        self.change(endpoint, |seat| seat.tunnels -= 1);
+    }
+
+    fn change(self: &Arc<Self>, endpoint: usize, change: impl FnOnce(&mut Seat)) {
         let anybody_waits = {
             let mut state = self.state.lock();
-            state.seats[endpoint].inflight -= 1;
-            !state.waiting.is_empty()
+            change(&mut state.seats[endpoint]);
+            state.anybody_waits()
         };
         if anybody_waits {
             self.seat_the_waiting();
@@ -279,7 +387,7 @@ impl Pool {
                 None => self.state.lock().seats[endpoint].take_idle(trust, now)?,
             };
             let old = now.since(idle.since) >= self.settings.idle_timeout;
-            if !old && idle.link.is_fit() {
+            if !old && idle.link.is_unused() {
                 return Some(idle.link);
             }
             drop(idle);
@@ -288,14 +396,20 @@ impl Pool {
     }
 
     /// Keeps a connection whose exchange is over, and frees its seat.
-    pub(super) fn keep_and_release(self: &Arc<Self>, endpoint: usize, mut link: Box<Link>, now: Moment) {
+    pub(super) fn keep_and_release(
+        self: &Arc<Self>,
+        endpoint: usize,
+        kind: Kind,
+        mut link: Box<Link>,
+        now: Moment,
+    ) {
         link.served = link.served.saturating_add(1);
         let idle = Idle { link, since: now };
         let (refused, anybody_waits) = {
             let mut state = self.state.lock();
             let closed = state.closed;
             let seat = &mut state.seats[endpoint];
-            seat.inflight -= 1;
+            seat.give_back(kind);
             let refused = if closed {
                 Some((idle, Closed::Shutdown))
             } else if seat.idle.len() >= self.settings.idle_connections {
@@ -304,7 +418,7 @@ impl Pool {
                 seat.idle.push(idle);
                 None
             };
-            (refused, !state.waiting.is_empty())
+            (refused, state.anybody_waits())
         };
         if let Some((idle, why)) = refused {
             drop(idle); // The socket is closed here, without the lock.
@@ -361,10 +475,12 @@ impl Pool {
             endpoint: Arc::clone(&endpoint.label),
             healthy: seat.health.is_up(now),
             inflight: seat.inflight,
+            tunnels: seat.tunnels,
             idle: seat.idle.len(),
             failures: seat.health.failures(),
         });
-        (endpoints.collect(), state.waiting.iter().filter(|waiter| !waiter.is_closed()).count())
+        let waiting = state.waiting.iter().flatten().filter(|waiter| !waiter.sender.is_closed()).count();
+        (endpoints.collect(), waiting)
     }
 
     /// Tells an endpoint's health what happened.

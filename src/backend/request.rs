@@ -4,6 +4,7 @@ use http::Method;
 
 use super::error::OriginError;
 use super::exchange::OriginRequest;
+use super::pool::Kind;
 use super::settings::HostPolicy;
 use crate::message::{Body, Length};
 
@@ -40,6 +41,15 @@ impl Sendable {
         let OriginRequest { method, body, upgrade, .. } = &self.request;
         let idempotent = method.is_idempotent() || method.as_str() == "QUERY";
         idempotent && !upgrade && matches!(body, Body::Empty | Body::Full(_) | Body::Stored(_))
+    }
+
+    /// What its seat is for.
+    pub(super) fn kind(&self) -> Kind {
+        match &self.request {
+            OriginRequest { upgrade: true, .. } => Kind::Tunnel,
+            OriginRequest { body: Body::Stream(_), .. } => Kind::Upload,
+            _ => Kind::Plain,
+        }
     }
 
     /// The body for one attempt; `again` keeps one for another.

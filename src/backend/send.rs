@@ -14,7 +14,7 @@ use super::head::Head;
 use super::incoming::body_behind_head;
 use super::lease::Lease;
 use super::link::{Bounds, Broken, NoHead, is_bodiless};
-use super::pool::{Idle, Pool, Trust};
+use super::pool::{Idle, Kind, Pool, Trust};
 use super::request::Sendable;
 use super::settings::BackendSettings;
 use super::tunnel::OriginTunnel;
@@ -34,11 +34,12 @@ const ENDPOINTS: usize = 3;
 pub(super) async fn send(pool: &Arc<Pool>, request: OriginRequest) -> Result<OriginResponse, OriginError> {
     let mut request = Sendable::new(request)?;
     let trust = if request.may_be_sent_twice() { Trust::Any } else { Trust::Proven };
+    let kind = request.kind();
     let mut retries = pool.settings.retries;
     let mut fresh = false;
     let mut tried = Vec::new();
     let mut started = Instant::now();
-    let (mut lease, mut idle) = acquire(pool, &tried, trust, started).await?;
+    let (mut lease, mut idle) = acquire(pool, &tried, kind, trust, started).await?;
     loop {
         lease.start();
         let reused = !fresh && lease.reuse(idle.take(), trust, pool.clock.at(started.into()));
@@ -51,7 +52,7 @@ pub(super) async fn send(pool: &Arc<Pool>, request: OriginRequest) -> Result<Ori
                 }
                 pool.observer.retried(&pool.name, error.as_str());
                 started = Instant::now();
-                (lease, idle) = acquire(pool, &tried, trust, started).await?;
+                (lease, idle) = acquire(pool, &tried, kind, trust, started).await?;
                 fresh = false;
                 continue;
             }
@@ -81,12 +82,13 @@ pub(super) async fn send(pool: &Arc<Pool>, request: OriginRequest) -> Result<Ori
 async fn acquire(
     pool: &Arc<Pool>,
     tried: &[usize],
+    kind: Kind,
     trust: Trust,
     now: Instant,
 ) -> Result<(Lease, Option<Idle>), OriginError> {
-    match pool.acquire_free(tried, trust, pool.clock.at(now.into())) {
+    match pool.acquire_free(tried, kind, trust, pool.clock.at(now.into())) {
         Some(free) => Ok(free),
-        None => Ok((Box::pin(pool.acquire(tried)).await?, None)),
+        None => Ok((Box::pin(pool.acquire(tried, kind)).await?, None)),
     }
 }
 
@@ -186,6 +188,10 @@ fn deliver(
             return Err(error);
         }
     };
+    let is_out = lease.link().is_some_and(|link| link.outgoing.is_done());
+    if is_out && !switch {
+        lease.turn_plain();
+    }
     let mut upgraded = None;
     let (body, length) = if switch {
         upgraded = lease.tunnel().map(|link| {

@@ -25,9 +25,13 @@ pub struct BackendSettings {
     pub between_bytes_timeout: Duration,
     /// Requests on one endpoint at the same time, and so its connections in use. 256.
     pub max_connections: usize,
+    /// How many of these may be held by requests whose content is still coming from the client. 128.
+    pub max_uploads: usize,
+    /// Tunnels (101) on one endpoint at the same time; they are not among `max_connections`. 1,024.
+    pub max_tunnels: usize,
     /// How long a request waits for a connection when all are in use. 5 s.
     pub queue_timeout: Duration,
-    /// How many requests may wait so. 1,024.
+    /// How many requests may wait so; those whose content is still coming are counted apart. 1,024.
     pub queue_length: usize,
     /// How long an unused connection is kept. 60 s.
     pub idle_timeout: Duration,
@@ -65,6 +69,8 @@ impl Default for BackendSettings {
             first_byte_timeout: Duration::from_secs(60),
             between_bytes_timeout: Duration::from_secs(30),
             max_connections: 256,
+            max_uploads: 128,
+            max_tunnels: 1024,
             queue_timeout: Duration::from_secs(5),
             queue_length: 1024,
             idle_timeout: Duration::from_secs(60),

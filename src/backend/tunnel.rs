@@ -1,4 +1,4 @@
-//! A connection after a 101: bytes both ways, and a seat that is held until it ends.
+//! A connection after a 101: bytes both ways, counted among the tunnels until it ends.
 
 use std::io;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ pub(super) struct OriginTunnel {
     socket: Socket,
     /// What came along with the 101.
     ahead: Bytes,
-    /// Frees the seat when the tunnel is dropped.
+    /// Counts it among the tunnels until it is dropped.
     _lease: Lease,
 }
 

@@ -9,7 +9,7 @@ use super::check;
 use super::problem::{Fault, Problems};
 use super::section::{Setting, words};
 use super::value::{Text, Value, Written};
-use crate::policy::{ClientDirectives, UnsafeMethods};
+use crate::policy::{ClientDirectives, RequestContent, UnsafeMethods};
 use crate::semantics::policy::{Cookies, SetCookie};
 
 words! {@text SetCookie as "choice" {
@@ -113,6 +113,13 @@ words! {@text ClientDirectives as "choice" {
     Ignore = "ignore",
     /// they are obeyed (RFC 9111 §5.2.1).
     Honour = "honour",
+}}
+
+words! {@text RequestContent as "choice" {
+    /// nothing, where a stored response answers (RFC 9110 §9.3.1); otherwise the origin is asked with it.
+    Ignore = "ignore",
+    /// the origin is asked with it, whatever is stored.
+    Pass = "pass",
 }}
 
 words! {

@@ -355,7 +355,8 @@ impl Resolver<'_, '_> {
             let backend = self.backend_of(spanned, backends, rest);
             let handling = if route.pass { Handling::Pass } else { Handling::Cache };
             let cache = route_cache(cache, route.cache.as_ref().map(Spanned::get_ref));
-            rules.push((when, Route { number: at + 1, name, backend, handling, cache }));
+            let upgrade = route.upgrade.clone();
+            rules.push((when, Route { number: at + 1, name, backend, handling, upgrade, cache }));
         }
         let all_taken = rules.last().is_some_and(|(when, _)| *when == Match::default());
         if rest.is_none() && backends.len() > 1 && !all_taken {
@@ -495,6 +496,7 @@ fn route_cache(cache: &Cache, own: Option<&WrittenCache>) -> RouteCache {
             keep: cookies.keep.as_ref().or(everywhere.keep.as_ref()).cloned(),
             bypass: cookies.bypass.as_ref().unwrap_or(&everywhere.bypass).clone(),
         },
+        request_content: own.request_content,
         query: QueryRule { drop: query.drop, keep: query.keep, sort: query.sort },
     }
 }

@@ -135,7 +135,8 @@ section! {
         pub leaders: usize = 3 => check::at_least_one,
         /// How many fetches that others may join can be under way; further requests fetch alone.
         pub flights: usize = 100_000 => check::at_least_one,
-        /// How much of a body that is not stored is held while the slowest of its readers catches up.
+        /// How much of a body that is not stored is held while its readers catch up: so far the origin is
+        /// ahead of the fastest of them. Of a smaller body the place at the origin is free once it has sent it.
         pub window: Size = Size::mib(1) => |size| check::size_between(*size, Size::kib(64), Size::gib(1)),
         /// How many purges are kept apart until every stored response was judged against them. Beyond it
         /// the oldest become coarse: they may take more than was asked for, never less.
@@ -218,6 +219,10 @@ section! {
         pub head_timeout: Duration = seconds(10) => check::some_time,
         /// How long a client may send nothing within a body (408).
         pub body_idle_timeout: Duration = seconds(30) => check::some_time,
+        /// How much of a request's content is read before the origin is asked: a smaller body whole, of a larger
+        /// one its beginning. Until then the request takes no place at the origin (`max_connections`). What an
+        /// `Expect: 100-continue` holds back is the origin's to ask for.
+        pub upload_ahead: Size = Size::kib(128) => |size| check::size_between(*size, Size(1), Size::mib(64)),
         /// How many bytes of a body a client has to send each second while it is waited for (408). What came
         /// faster makes up for pauses of up to `body_idle_timeout`. 0 is no bound.
         pub body_rate: Size = Size(512),
@@ -292,6 +297,15 @@ section! {
         pub between_bytes_timeout: Duration = seconds(30) => check::some_time,
         /// How many requests one endpoint is given at a time; more wait for `queue_timeout`.
         pub max_connections: usize = 256 => check::at_least_one,
+        /// How many of these may be taken by requests whose content is still coming from the client; more wait
+        /// in a queue of their own. Left out, half of `max_connections`.
+        pub max_uploads: Option<usize> = None => |number| match number {
+            Some(number) => check::at_least_one(number),
+            None => Ok(()),
+        },
+        /// How many tunnels (101, WebSocket) one endpoint has at a time; with more, further ones are refused
+        /// (503). They do not count as requests.
+        pub max_tunnels: usize = 1024,
         /// How long a request waits for an endpoint that has room (then 503).
         pub queue_timeout: Duration = seconds(5),
         /// How many requests may wait so.

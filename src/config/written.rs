@@ -14,7 +14,8 @@ use super::rooms::{Backend, Cache, Limits, Log, Node, PurgeAccess, Server};
 use super::section::section;
 use super::value::{Named, OneOrMany, Text};
 use crate::policy::{
-    ClientDirectives, HostPattern, NamePattern, PathPattern, PatternError, UnsafeMethods, pattern_for,
+    ClientDirectives, HostPattern, NamePattern, PathPattern, PatternError, RequestContent, UnsafeMethods,
+    pattern_for,
 };
 use crate::semantics::policy::{Cookies, SetCookie};
 
@@ -73,6 +74,9 @@ section! {
         pub backend: Option<Spanned<String>> = None,
         /// Hands requests to the origin without looking into the cache.
         pub pass: bool = false,
+        /// The protocols that requests may switch to (`Upgrade`), whatever is stored: `["websocket"]`. Left out,
+        /// WebSocket only, and a page that is stored and fresh answers in its place. `[]` is none.
+        pub upgrade: Option<Vec<String>> = None,
         /// The caching rules in place of those of `[cache]`.
         pub cache: Option<Spanned<RouteCache>> = None,
     }
@@ -123,6 +127,8 @@ section! {
         /// Which cookies count, and how a request that has some may use the cache: a table, or the one word of
         /// its `sharing`.
         pub cookies: Option<WordOrTable<RouteCookies>> = None,
+        /// What content in a GET or HEAD means.
+        pub request_content: RequestContent = RequestContent::Ignore,
         /// What of the query counts.
         pub query: Option<Query> = None,
     }

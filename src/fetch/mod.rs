@@ -28,8 +28,9 @@ pub use outcome::{Arrival, Fetched, Landing};
 pub use run::Times;
 
 use crate::clock::Clock;
+use crate::message::Body;
 use crate::store::ledger::{Asked, Review, Sequence, Verdict};
-use crate::store::{Key, Store, StoredResponse};
+use crate::store::{Holder, Key, Store, StoredResponse};
 
 /// The bounds of fetching.
 #[derive(Clone, Debug)]
@@ -159,6 +160,12 @@ impl Fetch {
         let mut follower = self.flights.find(key, |born, landing| self.may_join(asked, born, landing))?;
         let landing = follower.landing(self.settings.follower_wait).await.ok()?;
         Some(landing.for_follower())
+    }
+
+    /// The body of a response for one client, read ahead of it as far as the window and the memory go: a client
+    /// that takes its time must not take the origin's.
+    pub fn read_ahead(&self, body: Body) -> Body {
+        body.read_ahead(self.settings.window, || Box::new(self.store.budget().open(Holder::Windows)))
     }
 
     /// Whether something was stored under the errand's key since the store was asked.

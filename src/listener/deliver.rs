@@ -228,7 +228,7 @@ where
             return Completion::LengthMismatch;
         }
         let mut payload = payload;
-        let written = self.write_body_of(intake, &mut payload, false).await;
+        let written = self.write(intake, &mut payload).await;
         self.count(length - payload.len());
         written.err().unwrap_or(Completion::Whole)
     }
@@ -273,7 +273,7 @@ where
             let framed = Payload::Pieces(std::mem::take(&mut gathered.pieces));
             let mut payload = framed;
             let whole = payload.len();
-            let written = self.write_body_of(intake, &mut payload, stream.is_kept()).await;
+            let written = self.write_beside(intake, &mut payload, Some(&mut stream)).await;
             // Of a batch that was not written whole, the framing behind its data may be counted as data.
             self.count((whole - payload.len()).min(bytes));
             if let Err(completion) = written {
@@ -330,15 +330,15 @@ where
 
     /// Writes the head that waits and `payload`.
     async fn write(&mut self, intake: &mut Option<Intake>, payload: &mut Payload) -> Result<(), Completion> {
-        self.write_body_of(intake, payload, false).await
+        self.write_beside(intake, payload, None).await
     }
 
-    /// The same; whether what follows `payload` is kept for this client until it takes it.
-    async fn write_body_of(
+    /// The same; while the client takes nothing, what follows is read ahead, so that its source need not wait.
+    async fn write_beside(
         &mut self,
         intake: &mut Option<Intake>,
         payload: &mut Payload,
-        is_kept: bool,
+        mut follows: Option<&mut Stream>,
     ) -> Result<(), Completion> {
         std::future::poll_fn(|cx| {
             if let Poll::Ready(flushed) = self.wire.poll_flush(cx, payload) {
@@ -347,8 +347,13 @@ where
                 }
                 return Poll::Ready(flushed.map_err(Completion::from));
             }
+            // Where what follows `payload` is kept for this client, so is that.
+            let is_kept = follows.as_deref_mut().is_some_and(Stream::is_kept);
             self.wait_for_client(cx, payload, is_kept)?;
             self.poll_beside(cx, intake)?;
+            if let Some(stream) = follows.as_deref_mut() {
+                stream.poll_ahead(cx);
+            }
             Poll::Pending
         })
         .await

@@ -10,6 +10,8 @@ use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use sync_wrapper::SyncWrapper;
 
+use super::ahead::{ReadAhead, Room};
+
 /// A message body, whole or still arriving.
 #[derive(Default)]
 pub enum Body {
@@ -29,7 +31,7 @@ impl Body {
     where
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
-        Body::Stream(Streamed { body: SyncWrapper::new(UnsyncBoxBody::new(body)), is_kept: false })
+        Body::Stream(Streamed::new(Source::Plain(UnsyncBoxBody::new(body)), false))
     }
 
     /// The same, where what the reader has not taken yet is kept in memory for it.
@@ -37,7 +39,22 @@ impl Body {
     where
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
-        Body::Stream(Streamed { body: SyncWrapper::new(UnsyncBoxBody::new(body)), is_kept: true })
+        Body::Stream(Streamed::new(Source::Plain(UnsyncBoxBody::new(body)), true))
+    }
+
+    /// The same body, to be read up to `window` bytes ahead of a reader that is slower than its source, as far as
+    /// `room` has any.
+    pub fn read_ahead(self, window: u64, room: impl FnOnce() -> Box<dyn Room>) -> Self {
+        match self {
+            Body::Stream(Streamed { body, is_kept }) => {
+                let body = match body.into_inner() {
+                    Source::Plain(body) => Source::Ahead(Box::new(ReadAhead::new(body, window, room()))),
+                    ahead => ahead,
+                };
+                Body::Stream(Streamed::new(body, is_kept))
+            }
+            at_hand => at_hand,
+        }
     }
 
     /// Bytes `start..end` of what `holder` has.
@@ -49,14 +66,33 @@ impl Body {
 /// A body that is still on its way. It can be read through `&mut` only, so what holds it may be shared
 /// between threads whatever it consists of.
 pub struct Streamed {
-    body: SyncWrapper<UnsyncBoxBody<Bytes, BodyError>>,
+    body: SyncWrapper<Source>,
     is_kept: bool,
 }
 
+enum Source {
+    Plain(UnsyncBoxBody<Bytes, BodyError>),
+    Ahead(Box<ReadAhead>),
+}
+
 impl Streamed {
+    fn new(body: Source, is_kept: bool) -> Self {
+        Streamed { body: SyncWrapper::new(body), is_kept }
+    }
+
     /// Whether what its reader has not taken yet is kept in memory for it.
-    pub fn is_kept(&self) -> bool {
-        self.is_kept
+    pub fn is_kept(&mut self) -> bool {
+        match self.body.get_mut() {
+            Source::Plain(_) => self.is_kept,
+            Source::Ahead(ahead) => ahead.is_kept(),
+        }
+    }
+
+    /// While whoever reads it takes nothing: reads on, where it is to be read ahead.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        if let Source::Ahead(ahead) = self.body.get_mut() {
+            ahead.poll_ahead(cx);
+        }
     }
 }
 
@@ -68,7 +104,10 @@ impl http_body::Body for Streamed {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(self.get_mut().body.get_mut()).poll_frame(cx)
+        match self.get_mut().body.get_mut() {
+            Source::Plain(body) => Pin::new(body).poll_frame(cx),
+            Source::Ahead(ahead) => ahead.poll_frame(cx),
+        }
     }
 }
 

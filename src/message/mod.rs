@@ -2,6 +2,7 @@
 //!
 //! They belong to no room; every room may use them. They decide nothing.
 
+mod ahead;
 mod body;
 mod field;
 mod fields;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 
+pub use ahead::Room;
 pub use body::{Body, BodyError, Chunks, StoredSlice, Streamed};
 pub use field::{FieldName, FieldValue, InvalidField, Name, Value};
 pub use fields::{Fields, Values};

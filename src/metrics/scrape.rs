@@ -70,7 +70,7 @@ impl Gauges {
             ready: declare.gauge("larder_ready", "1 while /readyz answers 200, else 0."),
             origin_connections: declare.gauges(
                 "larder_origin_connections",
-                "Connections to an origin open now: active while a request is on them, idle otherwise.",
+                "Connections to an origin open now: active while a request is on them, tunnel after a 101, idle otherwise.",
                 &["backend", "state"],
             ),
             endpoints: declare.gauges(
@@ -132,7 +132,8 @@ impl Gauges {
     }
 
     /// Connections to a backend's origins that are open now.
-    pub fn origin_connections(&self, backend: &str, active: u64, idle: u64) {
+    pub fn origin_connections(&self, backend: &str, active: u64, tunnels: u64, idle: u64) {
+        set(&self.origin_connections.with_label_values(&[backend, "tunnel"]), tunnels);
         set(&self.origin_connections.with_label_values(&[backend, "active"]), active);
         set(&self.origin_connections.with_label_values(&[backend, "idle"]), idle);
     }

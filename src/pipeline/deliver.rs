@@ -313,7 +313,7 @@ impl Pipeline {
         Response {
             status,
             fields,
-            body,
+            body: self.fetch.read_ahead(body),
             length,
             close: false,
             tunnel: None,

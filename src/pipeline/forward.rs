@@ -4,7 +4,8 @@ use std::hash::Hasher;
 use std::sync::Arc;
 
 use http::header::{
-    EXPECT, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, MAX_FORWARDS, RANGE, UPGRADE,
+    EXPECT, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    MAX_FORWARDS, RANGE, UPGRADE,
 };
 use http::{HeaderValue, Version};
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -14,7 +15,7 @@ use super::invalidate::Aftermath;
 use super::journey::Shared;
 use super::lookup::{Found, Usable};
 use super::{Journey, Pipeline};
-use crate::backend::{OriginRequest, OriginResponse};
+use crate::backend::{OriginError, OriginRequest, OriginResponse};
 use crate::fetch::flight::FlightKey;
 use crate::fetch::{Errand, Fetched, Purpose, Sharing, Times};
 use crate::message::{Body, InterimSender, Length, Response};
@@ -205,7 +206,7 @@ impl Pipeline {
             errand.facts.method = CacheMethod::Get;
         }
         errand.interim = InterimSender::none();
-        for name in [&RANGE, &IF_RANGE] {
+        for name in [&RANGE, &IF_RANGE, &IF_MATCH, &IF_UNMODIFIED_SINCE] {
             errand.fields.remove(name);
         }
         self.fetch.in_background(errand, self.flight_key(journey, &found, false));
@@ -213,12 +214,24 @@ impl Pipeline {
 
     /// Hands a request to the origin as it is.
     pub(super) async fn pass(&self, mut journey: Journey, reason: Forward, detail: &'static str) -> Response {
+        if let Err(error) = self.read_ahead(&mut journey).await {
+            return self.deliver_failure(&journey, &OriginError::RequestBody(error), reason, false);
+        }
         let request = self.passed_request(&mut journey, false);
         self.send_passed(journey, request, reason, detail).await
     }
 
     /// Hands a request for a switch of protocols to the origin, and becomes a pipe if it agrees.
     pub(super) async fn tunnel(&self, mut journey: Journey) -> Response {
+        if let Err(error) = self.read_ahead(&mut journey).await {
+            return self.deliver_failure(&journey, &OriginError::RequestBody(error), Forward::Bypass, false);
+        }
+        // The switch comes after the whole request (RFC 9110 §7.8): one whose content is still to come is asked
+        // for without it, and holds a place as other uploads do.
+        if matches!(journey.admitted.request.body, Body::Stream(_)) {
+            let request = self.passed_request(&mut journey, false);
+            return self.send_passed(journey, request, Forward::Bypass, "upgrade").await;
+        }
         let request = self.passed_request(&mut journey, true);
         self.send_passed(journey, request, Forward::Bypass, "upgrade").await
     }
@@ -285,7 +298,10 @@ impl Pipeline {
         if journey.facts.method == CacheMethod::Post && !journey.plan.passes {
             negotiation::send_normal_forms(&mut headers);
         }
-        if upgrade && let Some(protocols) = journey.headers().get(UPGRADE) {
+        if upgrade
+            && let Some(protocols) = journey.upgrade()
+            && let Ok(protocols) = HeaderValue::from_str(&protocols)
+        {
             headers.insert(UPGRADE, protocols);
         }
         // RFC 9110 §14.2: nobody gets 206 to a HEAD, whatever the origin makes of it.

@@ -306,10 +306,9 @@ impl Journey {
         reuse::is_only_if_cached(&self.facts, &self.plan.policy)
     }
 
-    /// Whether the client asks for a switch to another protocol (RFC 9110 §7.8). Another HTTP is none: in a
-    /// tunnel of HTTP/2 requests would pass that nobody has admitted, so they are asked for in HTTP/1.1.
-    pub fn wants_upgrade(&self) -> bool {
-        wants_upgrade(&self.admitted.request)
+    /// To which of the protocols that its route is open for the client asks to switch.
+    pub fn upgrade(&self) -> Option<String> {
+        upgrade(&self.admitted.request, &self.plan)
     }
 
     /// What is left of `Max-Forwards`, where it counts (RFC 9110 §7.6.2).
@@ -450,7 +449,7 @@ fn outcome_of(
 
 /// Whether what answers the request may come from the cache, or go there.
 fn may_be_shared(request: &Request, plan: &RoutePlan) -> bool {
-    !plan.passes && CacheMethod::of(&request.method).may_use_stored() && !wants_upgrade(request)
+    !plan.passes && CacheMethod::of(&request.method).may_use_stored() && upgrade(request, plan).is_none()
 }
 
 /// Takes out of a request's cookies those that do not count.
@@ -470,19 +469,37 @@ fn drop_ignored_cookies(headers: &mut Fields, rule: &CookieRule) {
     }
 }
 
-fn wants_upgrade(request: &Request) -> bool {
+/// To which of the protocols that its route is open for the client asks to switch (RFC 9110 §7.8); all others are
+/// ignored, as a server may. Another HTTP is none: in a tunnel of HTTP/2 requests would pass that nobody has
+/// admitted, so they are asked for in HTTP/1.1.
+fn upgrade(request: &Request, plan: &RoutePlan) -> Option<String> {
+    const USUAL: &[&str] = &["websocket"];
     let headers = &request.headers;
-    let is_http = |line: Value<'_>| {
-        line.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).any(|protocol| {
-            let name = protocol.split(|b| *b == b'/').next().unwrap_or_default();
-            [&b"h2c"[..], b"h2", b"http"].iter().any(|other| name.eq_ignore_ascii_case(other))
-        })
-    };
+    if !headers.contains_key(UPGRADE) || request.version != http::Version::HTTP_11 {
+        return None;
+    }
     let named = |line: Value<'_>| {
         line.as_bytes().split(|b| *b == b',').any(|m| m.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
     };
-    headers.contains_key(UPGRADE)
-        && !headers.get_all(UPGRADE).any(is_http)
-        && request.version == http::Version::HTTP_11
-        && headers.get_all(CONNECTION).any(named)
+    if !headers.get_all(CONNECTION).any(named) {
+        return None;
+    }
+    let is_open_for = |name: &str| match &plan.upgrade {
+        Some(protocols) => protocols.iter().any(|protocol| protocol.eq_ignore_ascii_case(name)),
+        None => USUAL.iter().any(|protocol| protocol.eq_ignore_ascii_case(name)),
+    };
+    let mut wanted = String::new();
+    for line in headers.get_all(UPGRADE) {
+        for protocol in str::from_utf8(line.as_bytes()).ok()?.split(',').map(str::trim) {
+            let name = protocol.split('/').next().unwrap_or_default();
+            if ["h2c", "h2", "http"].iter().any(|other| name.eq_ignore_ascii_case(other)) {
+                return None;
+            }
+            if is_open_for(name) {
+                let comma = if wanted.is_empty() { "" } else { ", " };
+                wanted.extend([comma, protocol]);
+            }
+        }
+    }
+    (!wanted.is_empty()).then_some(wanted)
 }

@@ -5,6 +5,7 @@
 //! | admit: normal form, facts, route, key | `journey` |
 //! | look up, and judge what is there | `lookup` |
 //! | fetch, once however many ask | `forward` (and the room `fetch/`) |
+//! | what is passed: its content is read ahead | `upload` |
 //! | deliver: conditions, ranges, fields | `deliver` |
 //! | after an unsafe method: invalidate | `invalidate` |
 //! | purge requests on the public listener | `purging` |
@@ -22,6 +23,7 @@ mod lookup;
 mod purging;
 mod refetch;
 pub mod routing;
+mod upload;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,6 +48,7 @@ use crate::front::page::page;
 use crate::front::{Admission, admit};
 use crate::message::{CacheResult, Outcome, Peer, Request, RequestId, Response};
 use crate::metrics::{Events, Sharded};
+use crate::policy::RequestContent;
 use crate::semantics::conditional::is_for_the_origin;
 use crate::semantics::facts::Facts;
 use crate::semantics::request::CacheMethod;
@@ -79,6 +82,8 @@ pub struct Pipeline {
     pub shows_cache_status: bool,
     /// How much of a QUERY's content is read ahead, in bytes.
     pub query_bytes: u64,
+    /// How much of the content of what is passed is read before the origin is asked, in bytes.
+    pub upload_ahead: u64,
     /// Something was purged: whoever sweeps may give memory back.
     pub purged: Notify,
     /// What purges want to have again.
@@ -95,6 +100,11 @@ enum Way {
     Pass(Forward, &'static str),
     /// To the origin, for a switch to another protocol.
     Tunnel,
+    /// From the cache what may be used there as it is; all else straight to the origin, because. These are
+    /// requests that anybody can make of any page, and that the origin need not hear of where it is stored.
+    StoredOrPass(Forward, &'static str),
+    /// The same, for a switch to another protocol.
+    StoredOrTunnel,
     /// Nowhere: it is answered here.
     Answer(Box<Response>),
 }
@@ -112,6 +122,7 @@ pub struct Parts {
     pub refetching: Refetching,
     pub shows_cache_status: bool,
     pub query_bytes: u64,
+    pub upload_ahead: u64,
     /// Where request ids begin: a random number, so that those of two runs differ.
     pub first_id: u64,
 }
@@ -131,6 +142,7 @@ impl Pipeline {
             refetching,
             shows_cache_status,
             query_bytes,
+            upload_ahead,
             first_id,
         } = parts;
         Pipeline {
@@ -145,6 +157,7 @@ impl Pipeline {
             refetching,
             shows_cache_status,
             query_bytes,
+            upload_ahead,
             purged: Notify::new(),
             next_id: Sharded::with(|shard| {
                 AtomicU64::new(first_id.wrapping_add((shard as u64).wrapping_mul(IDS_OF_A_WORKER)))
@@ -177,6 +190,14 @@ impl Pipeline {
             Way::LookUp => self.answer_from_cache(journey).await,
             Way::Pass(reason, detail) => self.pass(journey, reason, detail).await,
             Way::Tunnel => self.tunnel(journey).await,
+            Way::StoredOrPass(reason, detail) => match self.answer_from_stored(&mut journey) {
+                Some(response) => response,
+                None => self.pass(journey, reason, detail).await,
+            },
+            Way::StoredOrTunnel => match self.answer_from_stored(&mut journey) {
+                Some(response) => response,
+                None => self.tunnel(journey).await,
+            },
             Way::Answer(response) => *response,
         }
     }
@@ -194,8 +215,11 @@ impl Pipeline {
         if journey.hops_left() == Some(0) {
             return Way::Answer(Box::new(self.answer_last_hop(journey)));
         }
-        if journey.wants_upgrade() {
-            return Way::Tunnel;
+        // What another route may be meant for is not switched by this one's rules.
+        if journey.reading != PathReading::Passed && journey.upgrade().is_some() {
+            let is_for_pages = journey.plan.upgrade.is_none() && !journey.plan.passes;
+            let may_be_stored = is_for_pages && journey.may_look_up().is_ok();
+            return if may_be_stored { Way::StoredOrTunnel } else { Way::Tunnel };
         }
         if journey.reading == PathReading::Passed {
             return Way::Pass(Forward::Bypass, "ambiguous-path");
@@ -204,14 +228,38 @@ impl Pipeline {
             return Way::Pass(Forward::Bypass, "route");
         }
         match journey.may_look_up() {
-            // Content in a GET has no meaning that all share (RFC 9110 §9.3.1), and is not part of its key:
-            // whoever sends some means something by it, and must not get what another one's stood for.
-            Ok(()) if journey.has_content() => Way::Pass(Forward::Bypass, "request-content"),
-            // RFC 9111 §4.3.2: If-Match and If-Unmodified-Since are about what the origin has.
-            Ok(()) if is_for_the_origin(&journey.facts) => Way::Pass(Forward::Request, "origin-conditions"),
+            // Content in a GET "cannot alter the meaning or target of the request" (RFC 9110 §9.3.1), so that
+            // what is stored answers it. What an origin makes of it all the same is for this request alone.
+            Ok(()) if journey.has_content() => match journey.plan.request_content {
+                RequestContent::Ignore => Way::StoredOrPass(Forward::Bypass, "request-content"),
+                RequestContent::Pass => Way::Pass(Forward::Bypass, "request-content"),
+            },
+            // RFC 9111 §4.3.2: If-Match and If-Unmodified-Since "are not applicable to a cache".
+            Ok(()) if is_for_the_origin(&journey.facts) => {
+                Way::StoredOrPass(Forward::Request, "origin-conditions")
+            }
             Ok(()) => Way::LookUp,
             Err(Unusable::Method) => Way::Pass(Forward::Method, "method"),
             Err(reason) => Way::Pass(reason.into(), reason.as_str()),
+        }
+    }
+
+    /// What is stored, where it may be used as it is.
+    fn answer_from_stored(&self, journey: &mut Journey) -> Option<Response> {
+        let found = self.look_up(journey);
+        match found {
+            // Whether a part belongs to what the client has is what its condition asks.
+            Found::Usable(ref usable) | Found::Refreshable(ref usable)
+                if usable.response.body.is_partial() && is_for_the_origin(&journey.facts) =>
+            {
+                None
+            }
+            Found::Usable(usable) => Some(self.deliver_hit(journey, usable)),
+            Found::Refreshable(usable) => {
+                self.refresh(journey, &usable);
+                Some(self.deliver_hit(journey, usable))
+            }
+            _ => None,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::front::Admitted;
 use crate::message::Fields;
 use crate::metrics::Sharded;
-use crate::policy::{AmbiguousPaths, CookieRule, Handling, QueryRule, Routes, Taken};
+use crate::policy::{AmbiguousPaths, CookieRule, Handling, QueryRule, RequestContent, Routes, Taken};
 use crate::semantics::Policy;
 
 /// What holds for the requests of one route.
@@ -24,6 +24,9 @@ pub struct RoutePlan {
     pub by_cookie: bool,
     /// Its requests go straight to the origin.
     pub passes: bool,
+    /// The protocols that may be switched to, whatever is stored; left out, WebSocket where nothing is.
+    pub upgrade: Option<Vec<String>>,
+    pub request_content: RequestContent,
 }
 
 /// All routes.

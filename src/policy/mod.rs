@@ -13,6 +13,6 @@ pub use cookie::{CookieRule, Kept, has_cookie};
 pub use pattern::{HostPattern, NamePattern, PathPattern, PatternError, pattern_for};
 pub use query::QueryRule;
 pub use route::{
-    AmbiguousPaths, BackendIndex, ClientDirectives, Handling, Match, Route, RouteCache, Routes, Taken,
-    UnsafeMethods,
+    AmbiguousPaths, BackendIndex, ClientDirectives, Handling, Match, RequestContent, Route, RouteCache,
+    Routes, Taken, UnsafeMethods,
 };

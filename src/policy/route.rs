@@ -36,6 +36,16 @@ pub enum UnsafeMethods {
     Ignore,
 }
 
+/// What content in a GET or HEAD means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RequestContent {
+    /// Nothing, where something stored answers. Otherwise the origin is asked with it.
+    #[default]
+    Ignore,
+    /// The origin is asked with it, whatever is stored.
+    Pass,
+}
+
 /// What is done with a route's requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Handling {
@@ -143,6 +153,9 @@ pub struct Route {
     pub name: Option<Box<str>>,
     pub backend: BackendIndex,
     pub handling: Handling,
+    /// The protocols that its requests may switch to, whatever is stored. Left out: WebSocket, where nothing is
+    /// stored that answers.
+    pub upgrade: Option<Vec<String>>,
     pub cache: RouteCache,
 }
 
@@ -150,7 +163,9 @@ impl Route {
     /// Whether what it does with a request is the same.
     fn does_as(&self, other: &Route) -> bool {
         self.number == other.number
-            || (self.backend, self.handling) == (other.backend, other.handling) && self.cache == other.cache
+            || (self.backend, self.handling) == (other.backend, other.handling)
+                && self.upgrade == other.upgrade
+                && self.cache == other.cache
     }
 }
 
@@ -177,6 +192,7 @@ pub struct RouteCache {
     /// How requests that have cookies left may use the cache.
     pub sharing: Cookies,
     pub cookies: CookieRule,
+    pub request_content: RequestContent,
     pub query: QueryRule,
 }
 

@@ -133,8 +133,11 @@ impl RequestFacts {
     /// Whether its `Range` counts: "A server MUST ignore a Range header field received with a request method
     /// that is unrecognized or for which range handling is not defined. For this specification, GET is the
     /// only method for which range handling is defined" (RFC 9110 §14.2).
+    ///
+    /// Beside a condition that is not a cache's to evaluate (`If-Match`, `If-Unmodified-Since`) it is ignored too,
+    /// as any server may ignore it: the client wants a part of what it has only if that is still the same.
     pub fn asks_for_range(&self) -> bool {
-        self.range && self.method == CacheMethod::Get
+        self.range && self.method == CacheMethod::Get && !self.if_match && !self.if_unmodified_since
     }
 
     /// Whether any of the five conditional fields is there.

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::memory::Tally;
+use crate::message::Room;
 
 /// Who holds memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -394,6 +395,12 @@ impl Reservation {
     /// These bytes with this charge: it is given back when the last handle on any part of them is dropped.
     pub fn hold(self, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Bytes::from_owner(Charged { bytes, _reservation: self })
+    }
+}
+
+impl Room for Reservation {
+    fn extend(&mut self, bytes: u64) -> bool {
+        self.grow(bytes).is_ok()
     }
 }
 

@@ -291,3 +291,103 @@ fn a_client_that_names_no_host_is_served_by_the_backends_own() {
     assert_eq!(asked[0].field("Host"), origin.url().strip_prefix("http://"));
     assert!(asked[0].field("X-Forwarded-Host").is_none_or(|host| !host.is_empty()));
 }
+
+/// What anybody may say of any page does not make the origin hear of each of its requests. The table is the
+/// documentation's own.
+#[test]
+fn what_leads_past_a_stored_page_is_what_the_documentation_says() {
+    let origin = Origin::scripted(|asked, wire| {
+        if asked.method == "OPTIONS" || asked.method == "POST" {
+            return wire.answer("", "the origin");
+        }
+        wire.answer("Cache-Control: max-age=600\r\nETag: \"page\"\r\n", "a page")
+    });
+    let larder = Larder::before(&origin.url());
+    let page = std::fs::read_to_string(repository().join("docs/life-of-a-request.md")).unwrap();
+    let table =
+        page.split("### Past a stored page").nth(1).unwrap().split("\n## ").next().unwrap().to_owned();
+    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let mut tried = 0;
+    for row in rows {
+        let mut cells = row.trim_matches('|').split('|').map(str::trim);
+        let (has, by) = (cells.next().unwrap(), cells.next().unwrap());
+        // What was asked before may have taken it away.
+        larder.get("/page").expect_status(200);
+        larder.get("/page").expect_hit();
+        let before = origin.request_count();
+        let (mut method, mut version, mut fields, mut content) = ("GET", "HTTP/1.1", String::new(), "");
+        for said in has.split("`, `").map(|said| said.trim_matches('`')) {
+            match said {
+                "content" => content = "x",
+                "HTTP/1.0" => version = said,
+                _ if said.contains(':') => fields += &format!("{said}\r\n"),
+                _ => method = said,
+            }
+        }
+        if !content.is_empty() {
+            fields += "Content-Length: 1\r\n";
+        }
+        let target = if method == "CONNECT" { "host:1" } else { "/page" };
+        // As `larder.get` names it: the same page.
+        let host = if method == "CONNECT" { "host:1".to_owned() } else { larder.client().host() };
+        let mut client = larder.connect();
+        client
+            .send(format!("{method} {target} {version}\r\nHost: {host}\r\n{fields}\r\n{content}").as_bytes())
+            .unwrap();
+        let answer = client.answer(method).unwrap();
+        let asked = origin.request_count() - before;
+        match by {
+            "memory" => {
+                assert!(answer.is_hit() && answer.status == 200 && asked == 0, "{has}: {answer}");
+                assert!(method == "HEAD" || answer.text() == "a page", "{has}: {answer}");
+            }
+            "the origin" => assert_eq!((answer.status, asked), (200, 1), "{has}: {answer}"),
+            status => assert_eq!((answer.status.to_string().as_str(), asked), (status, 0), "{has}: {answer}"),
+        }
+        tried += 1;
+    }
+    assert!(tried > 30, "{tried} rows were found");
+}
+
+/// What a route says of itself holds there.
+#[test]
+fn a_route_may_let_a_switch_of_protocols_and_content_past_what_is_stored() {
+    let origin = Origin::scripted(|asked, wire| match asked.field("Upgrade") {
+        Some(protocols) => {
+            let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade:";
+            let _ = wire.send(format!("{switch} {protocols}\r\n\r\n"));
+            Next::Close
+        }
+        None => {
+            let content = String::from_utf8_lossy(&asked.body).into_owned();
+            wire.answer("Cache-Control: max-age=600\r\n", format!("content {content}"))
+        }
+    });
+    let larder = Larder::before_with(
+        &origin.url(),
+        "[[route]]\nmatch = { path = \"/open\" }\nupgrade = [\"chat\", \"WebSocket\"]\ncache = { request_content = \"pass\" }\n\
+         [[route]]\nmatch = { path = \"/shut\" }\nupgrade = []\n",
+    );
+    for path in ["/open", "/shut", "/other"] {
+        larder.get(path).expect_status(200);
+        let switch = |protocols: &str| {
+            let fields = [("Connection", "upgrade"), ("Upgrade", protocols)];
+            let answer = larder.get_with(path, &fields);
+            (answer.status, answer.field("Upgrade").map(str::to_owned))
+        };
+        let stored = (200, None);
+        assert_eq!(switch("x, y"), stored, "{path}");
+        let open = path == "/open";
+        let named = |protocols: &str| if open { (101, Some(protocols.to_owned())) } else { stored.clone() };
+        assert_eq!(switch("websocket"), named("websocket"), "{path}");
+        assert_eq!(switch("x, chat/2"), named("chat/2"), "{path}: only what the route names is asked for");
+        let answer = larder.request("GET", path, &[], b"sent").expect_status(200);
+        assert_eq!(answer.text(), if open { "content sent" } else { "content " }, "{path}");
+        // What was made of the content is nobody else's.
+        assert_eq!(larder.get(path).expect_hit().text(), "content ");
+    }
+    // Where nothing is stored, WebSocket is what it is everywhere.
+    let fields = [("Connection", "upgrade"), ("Upgrade", "websocket")];
+    larder.get_with("/socket", &fields).expect_status(101);
+    larder.get_with("/shut?socket", &fields).expect_status(200);
+}
