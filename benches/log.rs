@@ -27,6 +27,7 @@ fn outcome() -> Outcome {
         peer: Peer::Tcp(SocketAddr::from((Ipv4Addr::new(203, 0, 113, 77), 51_234))),
         received: Moment::from_unix_millis(1_795_209_022_123),
         origin_wait: None,
+        caller: None,
         error: None,
     }
 }

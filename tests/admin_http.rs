@@ -239,6 +239,7 @@ async fn an_idle_server_s_metrics_are_exact() {
         peer: Peer::Unix,
         received: Moment::EPOCH,
         origin_wait: None,
+        caller: None,
         error: None,
     };
     for _ in 0..123 {

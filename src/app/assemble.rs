@@ -12,10 +12,10 @@ use crate::backend::{self, Backend, BackendSettings, EndpointAddress, HostPolicy
 use crate::clock::Clock;
 use crate::config::{self, Endpoint, HostField, ListenAddress, Settings};
 use crate::fetch::{Fetch, FetchSettings};
-use crate::front::Trust;
 use crate::front::obeyed::{Obeyed, Underscores};
 use crate::front::outbound::Identity;
 use crate::front::purge_dialects::{PurgeAccess, PurgeToken};
+use crate::front::{RequestIds, Trust};
 use crate::listener::{Address, Limits};
 use crate::metrics::operations::{self, OperationsLogFormat, OperationsLogSettings};
 use crate::metrics::{AccessLog, AccessLogDestination, AccessLogFormat, AccessLogSettings, Events, Metrics};
@@ -128,7 +128,14 @@ fn identity(settings: &Settings) -> Identity {
         pass: settings.server.pass_fields.clone(),
         keyed: forwarded.keyed.clone(),
     };
-    Identity::new(pseudonym, trust, obeyed)
+    let mut identity = Identity::new(pseudonym, trust, obeyed);
+    identity.ids = match settings.server.request_id {
+        config::RequestIds::Off => RequestIds::Off,
+        config::RequestIds::Response => RequestIds::Response,
+        config::RequestIds::Origin => RequestIds::Origin,
+        config::RequestIds::Both => RequestIds::Both,
+    };
+    identity
 }
 
 fn routing(settings: &Settings, backends: &[Arc<Backend>]) -> Routing {
@@ -306,8 +313,9 @@ fn access_log(settings: &Settings) -> AccessLogSettings {
             config::AccessLog::File(path) => AccessLogDestination::File(path.clone()),
         },
         format: match log.access_format {
-            config::LogFormat::Text => AccessLogFormat::Text,
-            config::LogFormat::Json => AccessLogFormat::Json,
+            config::AccessFormat::Text => AccessLogFormat::Text,
+            config::AccessFormat::Json => AccessLogFormat::Json,
+            config::AccessFormat::Combined => AccessLogFormat::Combined,
         },
         buffer: log.access_buffer.as_usize(),
     }

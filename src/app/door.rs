@@ -40,8 +40,9 @@ impl Service for Door {
     }
 
     fn refuse(&self, refusal: Refusal, peer: &Peer, received: Moment) -> Response {
-        self.parts.events.refused(peer, refusal.as_str());
-        self.parts.pipeline.refuse(refusal.status(), refusal.as_str(), peer, received)
+        let response = self.parts.pipeline.refuse(refusal.status(), refusal.as_str(), peer, received);
+        self.parts.events.refused(peer, response.outcome.request_id, refusal.as_str());
+        response
     }
 
     fn abandoned(&self, peer: &Peer) {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::vital::Vital;
-use crate::backend::{EndpointState, Finish, Observer};
+use crate::backend::{Blame, EndpointState, Failed, Observer};
 use crate::clock::{Clock, Moment};
-use crate::metrics::{BackendMetrics, Events};
+use crate::metrics::{AboutRequest, BackendMetrics, Events, Trouble};
 
 /// Takes one backend's events.
 pub(super) struct BackendObserver {
@@ -66,15 +66,18 @@ impl Observer for BackendObserver {
         }
     }
 
-    fn request_finished(&self, _backend: &str, endpoint: &str, result: &'static str) {
-        let is = |finish: Finish| finish.as_str() == result;
-        if is(Finish::Complete) || is(Finish::Abandoned) || is(Finish::Tunnelled) {
-            return;
-        }
-        if is(Finish::Broke) || is(Finish::BodyTimeout) {
-            self.events.origin_broke_off(&self.metrics, &endpoint, result, &result);
+    fn failed(&self, failed: &Failed<'_>) {
+        let Failed { endpoint, reason, error, .. } = *failed;
+        let about = AboutRequest { id: failed.about.id, host: &failed.about.host, path: failed.target };
+        if failed.in_body {
+            self.events.origin_broke_off(&self.metrics, endpoint, &about, reason, error);
         } else {
-            self.events.origin_failed(&self.metrics, &endpoint, result, &result);
+            let trouble = match (failed.blame, failed.again) {
+                (Blame::Client, _) => Trouble::OfTheClient,
+                (_, true) => Trouble::TriedAgain,
+                (_, false) => Trouble::Final,
+            };
+            self.events.origin_failed(&self.metrics, endpoint, &about, reason, error, trouble);
         }
     }
 

@@ -73,6 +73,9 @@ pub enum Malformed {
     /// 101 without an upgrade that was asked for (RFC 9110 §15.2.2).
     #[error("a protocol switch that nobody asked for")]
     UnaskedSwitch,
+    /// Content-Lengths that are numbers, and differ.
+    #[error("two Content-Length fields that differ")]
+    ContentLengths,
     /// Content-Length that is not one number.
     #[error("an invalid Content-Length")]
     ContentLength,

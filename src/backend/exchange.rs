@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 
-use crate::message::{Body, Fields, InterimSender, Length, Tunnel};
+use crate::message::{Body, Fields, InterimSender, Length, RequestId, Tunnel};
 
 /// A request for an origin.
 #[derive(Debug)]
@@ -24,6 +24,16 @@ pub struct OriginRequest {
     pub interim: InterimSender,
     /// The client asks for a protocol switch: a 101 is allowed and becomes a tunnel.
     pub upgrade: bool,
+    /// Whose it is.
+    pub about: About,
+}
+
+/// Which request of a client's something is for: what the log calls it, beside the target.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    pub id: RequestId,
+    /// In normal form.
+    pub host: Arc<str>,
 }
 
 /// An origin's response.

@@ -175,7 +175,8 @@ impl<'a> Hop<'a> {
         let Some(first) = lengths.next() else { return Ok(Framing::Unframed) };
         // §6.3 rule 5: a list of the same number is that number.
         match first {
-            Some(length) if lengths.all(|other| other == first) => Ok(Framing::Length(length)),
+            Some(length) if lengths.clone().all(|other| other == first) => Ok(Framing::Length(length)),
+            Some(_) if lengths.all(|other| other.is_some()) => Err(Malformed::ContentLengths),
             _ => Err(Malformed::ContentLength),
         }
     }
@@ -245,8 +246,8 @@ mod tests {
             (&[("content-length", "5")], Ok(Framing::Length(5))),
             (&[("content-length", "5"), ("content-length", "5")], Ok(Framing::Length(5))),
             (&[("content-length", "5, 5")], Ok(Framing::Length(5))),
-            (&[("content-length", "5, 6")], Err(Malformed::ContentLength)),
-            (&[("content-length", "5"), ("Content-Length", "6")], Err(Malformed::ContentLength)),
+            (&[("content-length", "5, 6")], Err(Malformed::ContentLengths)),
+            (&[("content-length", "5"), ("Content-Length", "6")], Err(Malformed::ContentLengths)),
             (&[("content-length", "+5")], Err(Malformed::ContentLength)),
             (&[("content-length", "")], Err(Malformed::ContentLength)),
             (&[("content-length", "5,")], Err(Malformed::ContentLength)),

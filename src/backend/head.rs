@@ -157,6 +157,7 @@ fn parse<'b>(
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(HeadFault::TooLarge),
+        Err(httparse::Error::HeaderName) if is_folded(input) => return Err(malformed("a folded field line")),
         Err(error) => return Err(malformed(&error.to_string())),
     };
     let version = if response.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
@@ -194,6 +195,11 @@ fn collect<'b>(head: &[u8], lines: &[httparse::Header<'b>], hop: &mut Hop<'b>) -
         fields.retain(|name| !hop.names(name.as_bytes()));
     }
     Ok(fields)
+}
+
+/// Whether a line begins with white space (RFC 9112 §5.2).
+fn is_folded(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).any(|end| matches!(head.get(end + 1), Some(b' ' | b'\t')))
 }
 
 fn malformed(what: &str) -> HeadFault {

@@ -146,6 +146,7 @@ impl Arriving {
 
     fn fail(&mut self, finish: Finish, error: BodyError) {
         if let Some(lease) = self.lease.take() {
+            lease.tell_of_body(finish.as_str(), &error);
             lease.fail(finish.as_str());
         }
         self.ahead.push_back(Err(error));

@@ -1,12 +1,16 @@
 //! The right to use one connection to one endpoint, from the choice of the endpoint to the end of the body.
 
+use std::fmt::Display;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::connect::connect;
 use super::error::{Blame, OriginError};
+use super::exchange::{About, OriginRequest};
 use super::health::Health;
 use super::link::Link;
-use super::observer::{Closed, Finish};
+use super::observer::{Closed, Failed, Finish};
 use super::pool::{Endpoint, Idle, Kind, Pool, Trust};
 use crate::clock::Moment;
 
@@ -24,6 +28,9 @@ pub(super) struct Lease {
     kind: Kind,
     /// How the pool counts it.
     counted: Counted,
+    /// The request, and its target, once an attempt began.
+    about: About,
+    target: Bytes,
 }
 
 /// How the pool counts a lease.
@@ -38,8 +45,16 @@ enum Counted {
 impl Lease {
     /// A lease for a seat that the pool has counted already.
     pub(super) fn new(pool: &Arc<Pool>, index: usize, kind: Kind) -> Self {
-        let counted = Counted::AsRequest;
-        Lease { pool: Arc::clone(pool), index, link: None, result: None, kind, counted }
+        Lease {
+            pool: Arc::clone(pool),
+            index,
+            link: None,
+            result: None,
+            kind,
+            counted: Counted::AsRequest,
+            about: About::default(),
+            target: Bytes::new(),
+        }
     }
 
     /// Drops the lease without freeing its seat: the pool does that.
@@ -55,8 +70,10 @@ impl Lease {
         }
     }
 
-    /// Begins an attempt.
-    pub(super) fn start(&mut self) {
+    /// Begins an attempt for this request.
+    pub(super) fn start(&mut self, request: &OriginRequest) {
+        self.about = request.about.clone();
+        self.target = request.target.clone();
         self.pool.observer.request_started(&self.pool.name, &self.endpoint().label);
         self.result = Some(Finish::Abandoned.as_str());
     }
@@ -125,6 +142,22 @@ impl Lease {
         if self.result.take().is_some() {
             self.pool.observer.request_finished(&self.pool.name, &self.endpoint().label, result);
         }
+    }
+
+    /// Tells why the attempt brings no response.
+    pub(super) fn tell(&self, error: &OriginError, again: bool) {
+        self.tell_of(error.as_str(), error, error.blame(), false, again);
+    }
+
+    /// Tells why the response's body does not come whole.
+    pub(super) fn tell_of_body(&self, reason: &'static str, error: &dyn Display) {
+        self.tell_of(reason, error, Blame::Origin, true, false);
+    }
+
+    fn tell_of(&self, reason: &'static str, error: &dyn Display, blame: Blame, in_body: bool, again: bool) {
+        let Lease { about, target, .. } = self;
+        let endpoint = &self.endpoint().label;
+        self.pool.observer.failed(&Failed { endpoint, about, target, reason, error, blame, in_body, again });
     }
 
     /// The attempt failed for good.

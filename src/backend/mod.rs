@@ -51,8 +51,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 pub use error::{Blame, Malformed, OriginError};
-pub use exchange::{OriginRequest, OriginResponse};
-pub use observer::{Closed, EndpointState, Finish, Observer, Unobserved};
+pub use exchange::{About, OriginRequest, OriginResponse};
+pub use observer::{Closed, EndpointState, Failed, Finish, Observer, Unobserved};
 pub use pool::EndpointSnapshot;
 pub use settings::{AddressError, BackendSettings, Balance, EndpointAddress, HostPolicy, Probe};
 

@@ -1,8 +1,12 @@
 //! What happens between Larder and its origins, told to whoever counts it.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use crate::clock::Moment;
+
+use super::error::Blame;
+use super::exchange::About;
 
 /// Takes the events of all backends. Every method is called on the data path: it must be quick and must
 /// not block. The defaults do nothing.
@@ -52,6 +56,12 @@ pub trait Observer: Send + Sync {
         let _ = (backend, failure);
     }
 
+    /// What was asked for brought no response, or not a whole one: told once for each attempt that failed, and
+    /// where there was no endpoint to try.
+    fn failed(&self, failed: &Failed<'_>) {
+        let _ = failed;
+    }
+
     /// An endpoint was taken out of the balance, or came back.
     fn endpoint_changed(&self, backend: &str, endpoint: &str, state: EndpointState) {
         let _ = (backend, endpoint, state);
@@ -61,6 +71,25 @@ pub trait Observer: Send + Sync {
     fn task_died(&self, what: &'static str) {
         let _ = what;
     }
+}
+
+/// What failed, and for which request.
+#[derive(Clone, Copy)]
+pub struct Failed<'a> {
+    /// `-` where it got to none.
+    pub endpoint: &'a str,
+    pub about: &'a About,
+    /// Path and query, as the origin was or would have been asked.
+    pub target: &'a [u8],
+    /// [`OriginError::as_str`](super::OriginError::as_str), or [`Finish::as_str`] of a body.
+    pub reason: &'static str,
+    /// In words for the operator.
+    pub error: &'a dyn Display,
+    pub blame: Blame,
+    /// The head had come: the body did not.
+    pub in_body: bool,
+    /// Another attempt follows.
+    pub again: bool,
 }
 
 /// An observer of nothing.

@@ -14,6 +14,7 @@ use super::head::Head;
 use super::incoming::body_behind_head;
 use super::lease::Lease;
 use super::link::{Bounds, Broken, NoHead, is_bodiless};
+use super::observer::Failed;
 use super::pool::{Idle, Kind, Pool, Trust};
 use super::request::Sendable;
 use super::settings::BackendSettings;
@@ -39,20 +40,22 @@ pub(super) async fn send(pool: &Arc<Pool>, request: OriginRequest) -> Result<Ori
     let mut fresh = false;
     let mut tried = Vec::new();
     let mut started = Instant::now();
-    let (mut lease, mut idle) = acquire(pool, &tried, kind, trust, started).await?;
+    let (mut lease, mut idle) = acquire(pool, &request, &tried, kind, trust, started).await?;
     loop {
-        lease.start();
+        lease.start(request.request());
         let reused = !fresh && lease.reuse(idle.take(), trust, pool.clock.at(started.into()));
         if !reused {
             if let Err(error) = Box::pin(lease.connect()).await {
                 tried.push(lease.index());
+                let again = tried.len() < pool.endpoints.len().min(ENDPOINTS);
+                lease.tell(&error, again);
                 lease.fail(error.as_str());
-                if tried.len() >= pool.endpoints.len().min(ENDPOINTS) {
+                if !again {
                     return Err(error);
                 }
                 pool.observer.retried(&pool.name, error.as_str());
                 started = Instant::now();
-                (lease, idle) = acquire(pool, &tried, kind, trust, started).await?;
+                (lease, idle) = acquire(pool, &request, &tried, kind, trust, started).await?;
                 fresh = false;
                 continue;
             }
@@ -69,9 +72,11 @@ pub(super) async fn send(pool: &Arc<Pool>, request: OriginRequest) -> Result<Ori
                 retries -= 1;
                 fresh = true;
                 pool.observer.retried(&pool.name, error.as_str());
+                lease.tell(&error, true);
                 lease.end_attempt(error.as_str());
             }
             Err(Failure { error, .. }) => {
+                lease.tell(&error, false);
                 lease.fail(error.as_str());
                 return Err(error);
             }
@@ -81,14 +86,31 @@ pub(super) async fn send(pool: &Arc<Pool>, request: OriginRequest) -> Result<Ori
 
 async fn acquire(
     pool: &Arc<Pool>,
+    request: &Sendable,
     tried: &[usize],
     kind: Kind,
     trust: Trust,
     now: Instant,
 ) -> Result<(Lease, Option<Idle>), OriginError> {
-    match pool.acquire_free(tried, kind, trust, pool.clock.at(now.into())) {
-        Some(free) => Ok(free),
-        None => Ok((Box::pin(pool.acquire(tried, kind)).await?, None)),
+    if let Some(free) = pool.acquire_free(tried, kind, trust, pool.clock.at(now.into())) {
+        return Ok(free);
+    }
+    match Box::pin(pool.acquire(tried, kind)).await {
+        Ok(lease) => Ok((lease, None)),
+        Err(error) => {
+            let OriginRequest { about, target, .. } = request.request();
+            pool.observer.failed(&Failed {
+                endpoint: "-",
+                about,
+                target,
+                reason: error.as_str(),
+                error: &error,
+                blame: error.blame(),
+                in_body: false,
+                again: false,
+            });
+            Err(error)
+        }
     }
 }
 
@@ -184,6 +206,7 @@ fn deliver(
         Ok(framing) => framing,
         Err(what) => {
             let error = OriginError::Malformed { endpoint, what };
+            lease.tell(&error, false);
             lease.fail(error.as_str());
             return Err(error);
         }

@@ -158,6 +158,33 @@ words! {
     }
 }
 
+words! {
+    /// How a line of the access log looks.
+    pub enum AccessFormat as "choice" {
+        /// one JSON object a line.
+        Json = "json",
+        /// columns, for people.
+        Text = "text",
+        /// what Apache and nginx call `combined`: for programs that read their logs.
+        Combined = "combined",
+    }
+}
+
+words! {
+    /// Who is told the id of a request (`X-Request-Id`). An id that a trusted proxy gave is kept; all others are
+    /// replaced.
+    pub enum RequestIds as "choice" {
+        /// nobody: it is in the log and on error pages. What clients send is passed on as any other field.
+        Off = "off",
+        /// the client, in every response.
+        Response = "response",
+        /// the origin, in every request.
+        Origin = "origin",
+        /// both.
+        Both = "both",
+    }
+}
+
 /// The `Host` field sent to an origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostField {

@@ -28,8 +28,8 @@ use ipnet::IpNet;
 
 pub use address::{AdminAddress, Endpoint, ListenAddress};
 pub use choices::{
-    AccessLog, AgeErrors, AmbiguousPaths, Balance, CacheStatus, Contradicting304, HostField, LogFormat,
-    LogLevel, SharedMaxAge, StatusRange, UnderscoreFields,
+    AccessFormat, AccessLog, AgeErrors, AmbiguousPaths, Balance, CacheStatus, Contradicting304, HostField,
+    LogFormat, LogLevel, RequestIds, SharedMaxAge, StatusRange, UnderscoreFields,
 };
 pub use environment::Environment;
 pub use problem::{Fault, Place, Problem, Problems, Severity, Source};

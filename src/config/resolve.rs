@@ -10,7 +10,7 @@ use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::address::{AdminAddress, Endpoint, ListenAddress};
-use super::choices::{AccessLog, HostName, LogFormat, WordOrTable};
+use super::choices::{AccessFormat, AccessLog, HostName, LogFormat, WordOrTable};
 use super::environment::Environment;
 use super::problem::{Fault, Place, Problems, Source};
 use super::rooms::{Backend, Cache};
@@ -138,7 +138,11 @@ impl Resolver<'_, '_> {
         let routes = self.routes(&file.route, &file.cache, &backends)?;
         let mut log = file.log;
         if let Some(format) = overrides.log_format {
-            (log.format, log.access_format) = (format, format);
+            log.format = format;
+            log.access_format = match format {
+                LogFormat::Text => AccessFormat::Text,
+                LogFormat::Json => AccessFormat::Json,
+            };
         }
         let is_overridden = overrides.access_log.is_some();
         log.access = overrides.access_log.unwrap_or(log.access);

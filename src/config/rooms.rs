@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use super::address::Endpoint;
 use super::check;
 use super::choices::{
-    AccessLog, AgeErrors, AmbiguousPaths, Balance, CacheStatus, Contradicting304, HostField, LogFormat,
-    LogLevel, SharedMaxAge, StatusRange, UnderscoreFields, WordOrTable,
+    AccessFormat, AccessLog, AgeErrors, AmbiguousPaths, Balance, CacheStatus, Contradicting304, HostField,
+    LogFormat, LogLevel, RequestIds, SharedMaxAge, StatusRange, UnderscoreFields, WordOrTable,
 };
 use super::problem::Fault;
 use super::section::section;
@@ -397,7 +397,7 @@ section! {
         /// Accepted purges are all written. 0: no limit.
         pub similar_lines: usize = 10,
         /// How a line of the access log looks.
-        pub access_format: LogFormat = LogFormat::Json,
+        pub access_format: AccessFormat = AccessFormat::Json,
         /// How much of the access log may wait to be written; beyond it, lines are dropped and counted.
         pub access_buffer: Size = Size::mib(8),
     }
@@ -424,6 +424,8 @@ section! {
             Some(number) => check::between(*number, 1, 1024),
             None => Ok(()),
         },
+        /// Who is told the id of a request, in the field `X-Request-Id`: `off`, `response`, `origin` or `both`.
+        pub request_id: RequestIds = RequestIds::Off,
         /// Which clients are proxies of your own.
         pub forwarded: Forwarded = Forwarded::default(),
         /// What is done about a path that an origin may read otherwise than the routes do: with an encoded slash

@@ -7,8 +7,8 @@ use http::header::{ETAG, IF_RANGE, RANGE};
 use http::{HeaderName, HeaderValue, Method};
 
 use super::confirm::validators_of;
-use crate::backend::{Backend, OriginRequest};
-use crate::message::{Body, Fields, InterimSender, Length};
+use crate::backend::{About, Backend, OriginRequest};
+use crate::message::{Body, Fields, InterimSender, Length, RequestId};
 use crate::semantics::validation::Conditions;
 use crate::semantics::{Policy, RequestFacts};
 use crate::store::{Place, Sight, StoredResponse};
@@ -37,6 +37,8 @@ pub struct Errand {
     pub purpose: Purpose,
     /// Takes the origin's interim responses, for the client that began the fetch.
     pub interim: InterimSender,
+    /// The request that began it.
+    pub id: RequestId,
 }
 
 /// What a fetch is for.
@@ -78,6 +80,7 @@ impl Errand {
             body: if self.content.is_empty() { Body::Empty } else { Body::Full(self.content.clone()) },
             interim: self.interim.clone(),
             upgrade: false,
+            about: About { id: self.id, host: self.place.host.clone() },
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a fetch brings home: for the one who began it, and for those who waited for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -53,7 +54,8 @@ pub struct Arrival {
     pub hidden: Bytes,
     pub tags: Box<[TagDigest]>,
     pub answered: Moment,
-    pub sent: Moment,
+    /// From the origin being asked until its head came.
+    pub wait: Duration,
 }
 
 /// The body of a response that is being stored.
@@ -137,8 +139,7 @@ pub enum Fetched {
         not_kept: Option<NoUpdate>,
         /// The 304 came with a valid `Age`.
         aged: bool,
-        sent: Moment,
-        answered: Moment,
+        wait: Duration,
     },
     /// A response that is being stored, and its body.
     Arriving { arrival: Arc<Arrival>, body: Content, collapsed: bool },
@@ -148,8 +149,7 @@ pub enum Fetched {
         reason: Unshared,
         /// Why a 304 that came before it confirmed nothing.
         unconfirmed: Option<NotSelected>,
-        sent: Moment,
-        answered: Moment,
+        wait: Duration,
     },
     /// The origin did not answer.
     Failed { error: Arc<OriginError>, collapsed: bool },
@@ -218,8 +218,7 @@ pub enum Landing {
         response: Arc<StoredResponse>,
         /// It is as it was: nothing but this very asking vouches for it.
         unnamed: Option<NotSelected>,
-        sent: Moment,
-        answered: Moment,
+        wait: Duration,
     },
     Arriving(Arc<Arrival>),
     Failed(Arc<OriginError>),
@@ -237,13 +236,12 @@ impl Landing {
     /// What a follower has of it.
     pub(super) fn for_follower(self) -> Fetched {
         match self {
-            Landing::Confirmed { response, unnamed, sent, answered } => Fetched::Confirmed {
+            Landing::Confirmed { response, unnamed, wait } => Fetched::Confirmed {
                 response,
                 collapsed: true,
                 not_kept: unnamed.map(NoUpdate::Unnamed),
                 aged: false,
-                sent,
-                answered,
+                wait,
             },
             Landing::Arriving(arrival) => match arrival.body.copy() {
                 Some(body) => Fetched::Arriving { arrival, body, collapsed: true },

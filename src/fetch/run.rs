@@ -1,6 +1,7 @@
 //! One fetch from beginning to end: ask the origin, judge what it says, store, and share.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, RANGE};
@@ -42,13 +43,16 @@ pub struct Times {
     pub answered: Moment,
     /// The date that `answered` had by the system's clock.
     pub date: Moment,
+    /// From the one to the other, in more than the milliseconds of a moment.
+    pub wait: Duration,
 }
 
 impl Times {
     /// Those of a request that was sent then, and answered now.
-    pub fn until_now(sent: Moment, clock: &Clock) -> Times {
-        let answered = clock.now();
-        Times { sent, answered, date: clock.date(answered) }
+    pub fn until_now(began: Instant, clock: &Clock) -> Times {
+        let now = Instant::now();
+        let (sent, answered) = (clock.at(began), clock.at(now));
+        Times { sent, answered, date: clock.date(answered), wait: now.saturating_duration_since(began) }
     }
 
     pub(super) fn exchange(self) -> Exchange {
@@ -86,8 +90,7 @@ impl Voyage {
         unconfirmed: Option<NotSelected>,
         times: Times,
     ) {
-        let Times { sent, answered, .. } = times;
-        let own = Fetched::Own { response: Box::new(response), reason, unconfirmed, sent, answered };
+        let own = Fetched::Own { response: Box::new(response), reason, unconfirmed, wait: times.wait };
         self.end(Landing::Released(reason), own);
     }
 }
@@ -104,10 +107,10 @@ impl Fetch {
         let mut unconfirmed = None;
         // Twice at most: what turns out not to fit is asked for once more, without conditions.
         loop {
-            let sent = self.clock.now();
-            let birth = self.store.ledger().birth(sent);
+            let began = Instant::now();
+            let birth = self.store.ledger().birth(self.clock.at(began));
             let answer = errand.backend.send(errand.origin_request()).await;
-            let times = Times::until_now(sent, &self.clock);
+            let times = Times::until_now(began, &self.clock);
             let response = match answer {
                 Ok(response) => response,
                 Err(error) => {
@@ -123,24 +126,17 @@ impl Fetch {
             }
             match self.weigh(&errand, response, &birth, times) {
                 Weighed::Confirmed(Freshened { own, shared, aged }) => {
-                    let Times { sent, answered, .. } = times;
+                    let wait = times.wait;
                     let not_kept = shared.as_ref().err().copied();
                     let landing = match shared {
-                        Ok(response) => Landing::Confirmed { response, unnamed: None, sent, answered },
+                        Ok(response) => Landing::Confirmed { response, unnamed: None, wait },
                         Err(NoUpdate::Unnamed(reason)) => {
                             let (response, unnamed) = (own.clone(), Some(reason));
-                            Landing::Confirmed { response, unnamed, sent, answered }
+                            Landing::Confirmed { response, unnamed, wait }
                         }
                         Err(NoUpdate::NotStored(reason)) => Landing::Released(Unshared::NotStored(reason)),
                     };
-                    let own = Fetched::Confirmed {
-                        response: own,
-                        collapsed: false,
-                        not_kept,
-                        aged,
-                        sent,
-                        answered,
-                    };
+                    let own = Fetched::Confirmed { response: own, collapsed: false, not_kept, aged, wait };
                     return voyage.end(landing, own);
                 }
                 Weighed::AskAgain(reason) => {
@@ -336,7 +332,7 @@ impl Fetch {
                 hidden: draft.hidden.clone(),
                 tags: draft.tags.clone(),
                 answered: times.answered,
-                sent: times.sent,
+                wait: times.wait,
             })
         };
         if not_kept.is_none()

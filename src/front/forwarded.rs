@@ -49,6 +49,13 @@ pub(super) fn says_https(line: &[u8]) -> bool {
         .any(|(name, value)| name.eq_ignore_ascii_case(b"proto") && value.eq_ignore_ascii_case(b"https"))
 }
 
+/// What each element says of where its request came from: `for`, without quotes; `None` where it says nothing.
+pub(super) fn addresses(line: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    split(line, b',').map(|element| {
+        pairs(element).find(|(name, _)| name.eq_ignore_ascii_case(b"for")).map(|(_, value)| value)
+    })
+}
+
 fn is_about_addresses(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"for") || name.eq_ignore_ascii_case(b"by")
 }

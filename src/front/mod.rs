@@ -3,12 +3,15 @@
 //! The listener has refused what is ambiguous on the wire; here the request gets the form by which it is
 //! known further in. Nothing here decides about caching.
 
+mod caller;
 mod forwarded;
 pub mod named;
 pub mod obeyed;
 pub mod outbound;
 pub mod page;
 pub mod purge_dialects;
+
+pub use caller::RequestIds;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -19,7 +22,7 @@ use http::Method;
 use http::header::HOST;
 use ipnet::IpNet;
 
-use crate::message::{Peer, Request};
+use crate::message::{Peer, Request, RequestId};
 use crate::semantics::authority::normal_authority;
 use crate::semantics::key::normal_path_and_query;
 
@@ -34,6 +37,8 @@ pub struct Admitted {
     pub target: Bytes,
     /// Where the query begins in `target`: at its `?`.
     pub query_at: Option<usize>,
+    /// What the request is called; given after it was admitted.
+    pub id: RequestId,
 }
 
 impl Admitted {
@@ -78,7 +83,7 @@ pub fn admit(request: Request) -> Admission {
         Cow::Owned(normal) => Bytes::from(normal),
     };
     let query_at = memchr::memchr(b'?', &target);
-    Admission::Resource(Box::new(Admitted { request, host, target, query_at }))
+    Admission::Resource(Box::new(Admitted { request, host, target, query_at, id: RequestId::default() }))
 }
 
 /// Splits an absolute-form target into authority (and whether it is https) and path with query; an origin-form one

@@ -7,6 +7,7 @@ use http::Version;
 use http::header::{EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, VIA};
 use smallvec::SmallVec;
 
+use super::caller::{RequestIds, X_REQUEST_ID};
 use super::forwarded::{keep_addresses, says_https};
 use super::obeyed::Obeyed;
 use super::{Admitted, Trust};
@@ -24,6 +25,8 @@ pub struct Identity {
     pub pseudonym: HeaderValue,
     pub trust: Trust,
     pub obeyed: Obeyed,
+    /// Who is told the ids of requests.
+    pub ids: RequestIds,
     selecting: Arc<[HeaderName]>,
 }
 
@@ -38,7 +41,7 @@ impl Identity {
         let own = trust.is_any().then_some(&X_FORWARDED_PROTO);
         let keyed = obeyed.keyed.iter().filter(|name| trust.is_any() && **name != X_FORWARDED_PROTO);
         let selecting = own.into_iter().chain(keyed).cloned().collect();
-        Identity { pseudonym, trust, obeyed, selecting }
+        Identity { pseudonym, trust, obeyed, ids: RequestIds::Off, selecting }
     }
 
     /// The fields of trusted proxies by which responses are kept apart, whatever their `Vary` says.
@@ -72,6 +75,12 @@ impl Identity {
         self.add_via(&mut fields, request.version);
         self.restore_keyed(&mut fields, request);
         self.add_forwarded(&mut fields, request, host, trusted);
+        if self.ids.to_origin() {
+            match self.given_id(request) {
+                Some(id) => put(&mut fields, &X_REQUEST_ID, id.as_bytes()),
+                None => put(&mut fields, &X_REQUEST_ID, admitted.id.to_string().as_bytes()),
+            }
+        }
         fields
     }
 
@@ -109,6 +118,9 @@ impl Identity {
     /// Whether the origin may be told another value of this field (in lower case) than the request has.
     pub fn writes(&self, name: &str) -> bool {
         if matches!(name, "host" | "via" | "forwarded" | "expect" | "x-forwarded-for" | "x-real-ip") {
+            return true;
+        }
+        if name == X_REQUEST_ID.as_str() && self.ids.to_origin() {
             return true;
         }
         if self.selecting.iter().any(|keyed| keyed.as_str() == name) {

@@ -28,7 +28,7 @@ use super::head::{Framing, Head, HeadScan, Persistence, parse};
 use super::interims::Interims;
 use super::limits::Limits;
 use super::refusal::Refusal;
-use super::rest::Rest;
+use super::rest::{Rest, Since};
 use super::service::{Completion, Presence, Sent, Service};
 use super::slowest::{Holds, SlowReader, SlowReaders};
 use super::tunnel::splice;
@@ -84,7 +84,7 @@ where
         unreported: Vec::new(),
         rested_since: Instant::now(),
         rest: place.rest(),
-        waits_since: Instant::now(),
+        waits_since: Since::micros(0),
         is_last: false,
         stage: Stage::New,
     };
@@ -111,7 +111,7 @@ pub(super) struct Connection<'s, R, W, S: Service> {
     /// What others see of its rest.
     rest: &'s Rest,
     /// Since when a request, or the rest of its head, is waited for.
-    waits_since: Instant,
+    waits_since: Since,
     /// The seat is wanted: it ends with the answer to this request.
     pub(super) is_last: bool,
     stage: Stage,
@@ -256,11 +256,12 @@ where
             }
             if is_blank(&self.wire.inbound) {
                 let patience = if self.stage == Stage::New { limits.head_deadline } else { limits.idle };
-                self.waits_since = self.rested_since;
+                self.waits_since = self.server.gate.since(self.rested_since);
                 self.wire.reading.set(self.rested_since, patience);
             } else if !std::mem::replace(&mut begun, true) {
-                self.waits_since = Instant::now();
-                self.wire.reading.set(self.waits_since, limits.head_deadline);
+                let now = Instant::now();
+                self.waits_since = self.server.gate.since(now);
+                self.wire.reading.set(now, limits.head_deadline);
             }
             let more = std::future::poll_fn(|cx| self.poll_more(cx)).await;
             let is_blank = is_blank(&self.wire.inbound);
@@ -287,7 +288,7 @@ where
             return Poll::Ready(More::Broken);
         }
         // Nothing is owed to this client: where all seats are taken, this one's may be wanted.
-        if !self.rest.begin(self.server.gate.since(self.waits_since)) {
+        if !self.rest.begin(self.waits_since) {
             return Poll::Ready(More::TimedOut);
         }
         if is_blank(&self.wire.inbound) {

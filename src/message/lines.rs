@@ -39,6 +39,23 @@ impl FieldLines {
         self.own.extend_from_slice(b"\r\n");
     }
 
+    /// Puts one line in place of all of its name, which is in lower case.
+    pub fn set(&mut self, name: &str, value: &[u8]) {
+        let is_it = |(found, _): (&[u8], &[u8])| found.eq_ignore_ascii_case(name.as_bytes());
+        let without = |block: &[u8]| {
+            let mut kept = FieldLines { own: Vec::with_capacity(block.len()), ..FieldLines::default() };
+            lines_of(block).filter(|line| !is_it(*line)).for_each(|(name, value)| kept.push(name, value));
+            kept.own
+        };
+        if lines_of(&self.shared).any(is_it) {
+            self.shared = Bytes::from(without(&self.shared));
+        }
+        if lines_of(&self.own).any(is_it) {
+            self.own = without(&self.own);
+        }
+        self.push(name, value);
+    }
+
     /// All lines as name and value, the shared ones first.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         lines_of(&self.shared).chain(lines_of(&self.own))
@@ -69,5 +86,19 @@ mod tests {
         lines.push("c", b"x: y");
         let read: Vec<_> = lines.iter().collect();
         assert_eq!(read, [(&b"a"[..], &b"1"[..]), (b"b", b""), (b"c", b"x: y")]);
+    }
+
+    #[test]
+    fn a_line_that_is_set_takes_the_place_of_all_of_its_name() {
+        let mut lines = FieldLines::new();
+        lines.push("X-Id", b"1");
+        lines.push("a", b"");
+        let shared = Bytes::from(std::mem::take(&mut lines.own));
+        let mut lines = FieldLines { shared, ..FieldLines::new() };
+        lines.push("x-ID", b"2");
+        lines.push("b", b"c");
+        lines.set("x-id", b"3");
+        let read: Vec<_> = lines.iter().collect();
+        assert_eq!(read, [(&b"a"[..], &b""[..]), (b"b", b"c"), (b"x-id", b"3")]);
     }
 }

@@ -21,7 +21,7 @@ pub use body::{Body, BodyError, Chunks, StoredSlice, Streamed};
 pub use field::{FieldName, FieldValue, InvalidField, Name, Value};
 pub use fields::{Fields, Values};
 pub use lines::{FieldLines, lines_of};
-pub use outcome::{CacheResult, Outcome, RequestId};
+pub use outcome::{CacheResult, Caller, Outcome, RequestId};
 
 use crate::clock::Moment;
 

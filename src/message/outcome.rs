@@ -1,5 +1,6 @@
 //! What became of a request.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,10 +30,25 @@ pub struct Outcome {
     pub version: Version,
     pub peer: Peer,
     pub received: Moment,
-    /// From the request being sent to the origin until its head came.
+    /// From the origin being asked until its head came. Who waited for another request's fetch may have waited for
+    /// a shorter time.
     pub origin_wait: Option<Duration>,
+    /// Who asked, where somebody wants to know.
+    pub caller: Option<Arc<Caller>>,
     /// The failure that the response tells of, in words for the operator.
     pub error: Option<String>,
+}
+
+/// Who asked, as far as the connection does not tell. Each text is the client's word, and cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The client's address: of the connection, or as proxies that are believed tell it.
+    pub client: Option<IpAddr>,
+    pub is_https: bool,
+    pub user_agent: Option<Box<[u8]>>,
+    pub referer: Option<Box<[u8]>>,
+    /// The id that a proxy which is believed has given the request: in place of ours, but for the log.
+    pub given_id: Option<Box<str>>,
 }
 
 /// The one-word answer to "was it a hit?": the label of the request metrics and the access log's `cache`.
@@ -105,7 +121,7 @@ impl CacheResult {
 }
 
 /// Ties what a client was shown to what the log says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RequestId(pub u64);
 
 impl std::fmt::Display for RequestId {

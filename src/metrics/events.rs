@@ -4,9 +4,40 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::message::{Outcome, Peer};
+use crate::message::{Outcome, Peer, RequestId};
 
-use super::{AccessLog, BackendMetrics, Finished, Metrics, PurgeKind, PurgeMode, operations};
+use super::operations::{self, Shown};
+use super::{AccessLog, BackendMetrics, Finished, Metrics, PurgeKind, PurgeMode};
+
+/// What a line about a request calls it.
+#[derive(Clone, Copy, Debug)]
+pub struct AboutRequest<'a> {
+    pub id: RequestId,
+    pub host: &'a str,
+    /// Path and query.
+    pub path: &'a [u8],
+}
+
+impl AboutRequest<'_> {
+    fn host(&self) -> Shown<'_> {
+        Shown(self.host.as_bytes())
+    }
+
+    fn path(&self) -> Shown<'_> {
+        Shown(self.path)
+    }
+}
+
+/// How much trouble it is that a request to an origin failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// There is no answer.
+    Final,
+    /// Another attempt follows.
+    TriedAgain,
+    /// The client did not send all of it.
+    OfTheClient,
+}
 
 /// Where events are told. Cheap to clone.
 #[derive(Clone)]
@@ -49,35 +80,64 @@ impl Events {
     }
 
     /// What a client sent was refused before it was a request: there is no outcome to log.
-    pub fn refused(&self, peer: &Peer, reason: &'static str) {
+    pub fn refused(&self, peer: &Peer, id: RequestId, reason: &'static str) {
         self.metrics.refused(reason);
-        tracing::debug!(%peer, reason, "refused what a client sent");
+        tracing::debug!(%id, %peer, reason, "refused what a client sent");
     }
 
-    /// A request to an origin failed before the head of an answer came.
+    /// A request to an origin failed before the head of an answer came, or could not be sent.
     pub fn origin_failed(
         &self,
         backend: &BackendMetrics,
-        endpoint: &dyn Display,
+        endpoint: &str,
+        about: &AboutRequest<'_>,
         reason: &'static str,
         error: &dyn Display,
+        trouble: Trouble,
     ) {
         backend.failed(reason);
         let backend = &**backend.name();
-        tracing::warn!(backend, %endpoint, reason, %error, "a request to an origin failed");
+        let AboutRequest { id, .. } = about;
+        let (host, path) = (about.host(), about.path());
+        // What is mended already, and what a client did, is for those who look closely.
+        match trouble {
+            Trouble::Final => {
+                tracing::warn!(%id, %host, %path, backend, endpoint, reason, %error, "a request to an origin failed");
+            }
+            Trouble::TriedAgain => {
+                tracing::info!(%id, %host, %path, backend, endpoint, reason, %error, "a request to an origin failed, and is tried again");
+            }
+            Trouble::OfTheClient => {
+                tracing::debug!(%id, %host, %path, backend, endpoint, reason, %error, "a request did not come whole");
+            }
+        }
+    }
+
+    /// A request had waited for a fetch that failed.
+    pub fn shared_fetch_failed(
+        &self,
+        backend: &str,
+        about: &AboutRequest<'_>,
+        reason: &'static str,
+        error: &dyn Display,
+    ) {
+        let (id, host, path) = (about.id, about.host(), about.path());
+        tracing::warn!(%id, %host, %path, backend, reason, %error, "a request failed with the fetch that it waited for");
     }
 
     /// An origin's answer broke off within its body.
     pub fn origin_broke_off(
         &self,
         backend: &BackendMetrics,
-        endpoint: &dyn Display,
+        endpoint: &str,
+        about: &AboutRequest<'_>,
         reason: &'static str,
         error: &dyn Display,
     ) {
         backend.broke_off(reason);
         let backend = &**backend.name();
-        tracing::warn!(backend, %endpoint, reason, %error, "an origin's answer broke off");
+        let (id, host, path) = (about.id, about.host(), about.path());
+        tracing::warn!(%id, %host, %path, backend, endpoint, reason, %error, "an origin's answer broke off");
     }
 
     /// Somebody, or a time server, set the system's clock forward (or back: negative).
@@ -143,7 +203,8 @@ mod tests {
         let events = Events::unlogged();
         let backend = events.metrics().backend("app");
         for _ in 0..40 {
-            events.origin_failed(&backend, &"127.0.0.1:1", "refused", &"nobody there");
+            let about = AboutRequest { id: RequestId(1), host: "a", path: b"/" };
+            events.origin_failed(&backend, "127.0.0.1:1", &about, "refused", &"nobody there", Trouble::Final);
         }
         assert_eq!(backend.failures().get("refused"), 40);
         assert_eq!(backend.requests(), 40);

@@ -28,7 +28,7 @@ use crate::message::Outcome;
 pub use access::{AccessLog, AccessLogDestination, AccessLogFormat, AccessLogSettings};
 pub use backend::BackendMetrics;
 pub use catalogue::{EvictionCause, Metrics, PurgeKind, PurgeMode};
-pub use events::Events;
+pub use events::{AboutRequest, Events, Trouble};
 pub use reasons::{OTHER_REASON, ReasonCounters};
 pub use requests::{ConnectionGauge, Ending};
 pub use scrape::Gauges;

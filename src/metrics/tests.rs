@@ -23,6 +23,7 @@ pub(super) fn outcome(result: CacheResult) -> Outcome {
         peer: Peer::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 4242))),
         received: Moment::from_unix_millis(1_795_209_022_123),
         origin_wait: None,
+        caller: None,
         error: None,
     }
 }

@@ -16,6 +16,7 @@ use crate::fetch::Arrival;
 use crate::fetch::outcome::{Content, NoUpdate, Unshared};
 use crate::front::page::page;
 use crate::message::{Body, CacheResult, FieldLines, Length, Outcome, Response, StoredSlice, lines_of};
+use crate::metrics::AboutRequest;
 use crate::semantics::Facts;
 use crate::semantics::conditional::{self, RangeVerdict, Validators, Verdict};
 use crate::semantics::onward;
@@ -267,6 +268,12 @@ impl Pipeline {
         self.note_collapsed(collapsed);
         let mut outcome = journey.outcome_with_backend(CacheResult::Failed, error.as_str());
         outcome.error = Some(error.to_string());
+        if collapsed {
+            // Of the fetch itself the log has told under the id of the request that began it.
+            let about =
+                AboutRequest { id: journey.id, host: &journey.admitted.host, path: &journey.admitted.target };
+            self.events.shared_fetch_failed(journey.plan.backend.name(), &about, error.as_str(), error);
+        }
         let explanation = match error.blame() {
             Blame::Origin => "The server behind this one could not be asked. It may work again in a moment.",
             Blame::Larder => "There are more requests than the server behind this one can take.",

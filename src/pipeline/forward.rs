@@ -15,7 +15,7 @@ use super::invalidate::Aftermath;
 use super::journey::Shared;
 use super::lookup::{Found, Usable};
 use super::{Journey, Pipeline};
-use crate::backend::{OriginError, OriginRequest, OriginResponse};
+use crate::backend::{About, OriginError, OriginRequest, OriginResponse};
 use crate::fetch::flight::FlightKey;
 use crate::fetch::{Errand, Fetched, Purpose, Sharing, Times};
 use crate::message::{Body, InterimSender, Length, Response};
@@ -84,6 +84,7 @@ impl Pipeline {
             facts: journey.facts,
             purpose,
             interim: request.interim.clone(),
+            id: journey.id,
         })
     }
 
@@ -244,15 +245,15 @@ impl Pipeline {
         detail: &'static str,
     ) -> Response {
         journey.admitted.request.interim.for_one();
-        let sent = self.clock.now();
+        let began = std::time::Instant::now();
         // Only what may be stored is judged by when it was asked for: an upload may take its time.
-        let birth = self.may_keep_passed(&journey).then(|| self.store.ledger().birth(sent));
+        let birth = self.may_keep_passed(&journey).then(|| self.store.ledger().birth(self.clock.at(began)));
         let response = match journey.plan.backend.send(request).await {
             Err(error) => return self.deliver_failure(&journey, &error, reason, false),
             Ok(response) => response,
         };
-        let times = Times::until_now(sent, &self.clock);
-        journey.note_wait(times.answered.since(sent));
+        let times = Times::until_now(began, &self.clock);
+        journey.note_wait(times.wait);
         if response.upgraded.is_some() {
             return self.deliver_tunnel(&journey, response);
         }
@@ -330,6 +331,7 @@ impl Pipeline {
             length: request.length,
             interim: request.interim.clone(),
             upgrade,
+            about: About { id: journey.id, host: journey.admitted.host.clone() },
         }
     }
 }

@@ -16,11 +16,11 @@ use super::routing::{Course, PathReading};
 use super::{Pipeline, RoutePlan};
 use crate::clock::Moment;
 use crate::fetch::Fetched;
-use crate::front::Admitted;
 use crate::front::outbound::Identity;
 use crate::front::page::{page, plain};
+use crate::front::{Admitted, RequestIds};
 use crate::message::{
-    Body, BodyError, CacheResult, Fields, Length, Outcome, Request, RequestId, Response, Value,
+    Body, BodyError, CacheResult, Caller, Fields, Length, Outcome, Request, RequestId, Response, Value,
 };
 use crate::policy::{CookieRule, Kept, has_cookie};
 use crate::semantics::RequestFacts;
@@ -67,6 +67,8 @@ pub struct Journey {
     /// Path and query as the origin is asked for what may be stored: the rules of the route are applied.
     pub target: Bytes,
     pub id: RequestId,
+    /// Who asks, where somebody wants to know.
+    caller: Option<Arc<Caller>>,
     /// The ledger's head when the request came: what was purged until then is obeyed by its answer.
     pub came_at: Sequence,
     /// The digest of the URL, where it is not the key: a QUERY's.
@@ -87,7 +89,9 @@ pub struct Journey {
 impl Pipeline {
     /// What is known of a request before anything is decided.
     pub(super) fn begin(&self, mut admitted: Box<Admitted>, id: RequestId) -> Journey {
+        admitted.id = id;
         self.identity.settle(&mut admitted);
+        let caller = self.caller_of(&admitted.request);
         let routing = self.routing.load();
         let Course { plan, reading } = routing.course_of(&admitted);
         let bypasses = has_cookie(&admitted.request.headers, &plan.cookies.bypass);
@@ -110,6 +114,7 @@ impl Pipeline {
             key,
             target,
             id,
+            caller,
             came_at: self.store.ledger().head(),
             url: None,
             content: Bytes::new(),
@@ -176,10 +181,30 @@ impl Pipeline {
         response
     }
 
+    /// Who asks, where the access log or somebody who is told ids wants to know.
+    fn caller_of(&self, request: &Request) -> Option<Arc<Caller>> {
+        let wanted = self.events.access_log().is_on() || self.identity.ids != RequestIds::Off;
+        wanted.then(|| Arc::new(self.identity.caller(request)))
+    }
+
+    /// Tells the client what its request is called, where that is wanted.
+    pub(super) fn named(&self, mut response: Response) -> Response {
+        if !self.identity.ids.in_response() {
+            return response;
+        }
+        let outcome = &response.outcome;
+        let given = outcome.caller.as_ref().and_then(|caller| caller.given_id.as_deref());
+        let own = outcome.request_id.to_string();
+        let id = given.unwrap_or(&own).as_bytes();
+        response.fields.set("x-request-id", id);
+        response
+    }
+
     /// `OPTIONS *` and its like: about this server, and there is little to say.
     pub(super) fn answer_for_server(&self, request: Request, id: RequestId) -> Response {
         let is_options = request.method == Method::OPTIONS;
-        let outcome = outcome_of(&request, id, CacheResult::Synthetic, "server", &Arc::default());
+        let mut outcome = outcome_of(&request, id, CacheResult::Synthetic, "server", &Arc::default());
+        outcome.caller = self.caller_of(&request);
         let mut response = match is_options {
             true => plain(StatusCode::NO_CONTENT, "", Bytes::new(), outcome),
             false => {
@@ -195,7 +220,8 @@ impl Pipeline {
 
     /// `CONNECT` is for forward proxies.
     pub(super) fn refuse_connect(&self, request: Request, id: RequestId) -> Response {
-        let outcome = outcome_of(&request, id, CacheResult::Refused, "connect", &Arc::default());
+        let mut outcome = outcome_of(&request, id, CacheResult::Refused, "connect", &Arc::default());
+        outcome.caller = self.caller_of(&request);
         let mut response =
             page(StatusCode::NOT_IMPLEMENTED, "This server opens no tunnels to other hosts.", outcome);
         let status = CacheStatus { detail: Some("connect".into()), ..CacheStatus::default() };
@@ -392,10 +418,8 @@ impl Journey {
     /// Notes how long the origin took.
     pub(super) fn note_exchange(&mut self, fetched: &Fetched) {
         self.origin_wait = match fetched {
-            Fetched::Confirmed { sent, answered, .. } | Fetched::Own { sent, answered, .. } => {
-                Some(answered.since(*sent))
-            }
-            Fetched::Arriving { arrival, .. } => Some(arrival.answered.since(arrival.sent)),
+            Fetched::Confirmed { wait, .. } | Fetched::Own { wait, .. } => Some(*wait),
+            Fetched::Arriving { arrival, .. } => Some(arrival.wait),
             Fetched::Failed { .. } | Fetched::LookAgain | Fetched::Retry(_) | Fetched::Released(_) => {
                 self.origin_wait
             }
@@ -412,6 +436,7 @@ impl Journey {
         let mut outcome = outcome_of(&self.admitted.request, self.id, result, detail, &self.admitted.host);
         outcome.origin_wait = self.origin_wait;
         outcome.route = Some(self.plan.number);
+        outcome.caller = self.caller.clone();
         outcome
     }
 
@@ -443,6 +468,7 @@ fn outcome_of(
         peer: request.peer.clone(),
         received: request.received,
         origin_wait: None,
+        caller: None,
         error: None,
     })
 }

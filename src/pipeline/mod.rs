@@ -171,11 +171,11 @@ impl Pipeline {
         let id = self.next_id();
         let admitted = match admit(request) {
             Admission::Resource(admitted) => admitted,
-            Admission::Server(request) => return self.answer_for_server(request, id),
-            Admission::Connect(request) => return self.refuse_connect(request, id),
+            Admission::Server(request) => return self.named(self.answer_for_server(request, id)),
+            Admission::Connect(request) => return self.named(self.refuse_connect(request, id)),
         };
         let mut journey = self.begin(admitted, id);
-        match self.route(&journey) {
+        let response = match self.route(&journey) {
             Way::LookUp if journey.facts.method == CacheMethod::Query => match self
                 .read_query(&mut journey)
                 .await
@@ -199,7 +199,8 @@ impl Pipeline {
                 None => self.tunnel(journey).await,
             },
             Way::Answer(response) => *response,
-        }
+        };
+        self.named(response)
     }
 
     fn route(&self, journey: &Journey) -> Way {
@@ -399,6 +400,7 @@ impl Pipeline {
             peer: peer.clone(),
             received,
             origin_wait: None,
+            caller: None,
             error: None,
         };
         let explanation = format!("Larder refused this request: {}.", reason.replace('-', " "));
@@ -406,7 +408,7 @@ impl Pipeline {
         let status = CacheStatus { detail: Some(reason.into()), ..CacheStatus::default() };
         self.add_cache_status(&mut response.fields, &status);
         response.close = true;
-        response
+        self.named(response)
     }
 
     fn next_id(&self) -> RequestId {

@@ -103,7 +103,7 @@ impl Pipeline {
                 let sequence = self.purge(&accepted.purges, &accepted.who, journey.now());
                 for purge in &accepted.purges {
                     let (mode, what, by) = (purge.mode.name(), &purge.what, &accepted.who);
-                    tracing::info!(target: "audit", %by, peer = %request.peer, mode, %what, sequence = sequence.get(), "purged");
+                    tracing::info!(target: "audit", id = %journey.id, %by, peer = %request.peer, mode, %what, sequence = sequence.get(), "purged");
                 }
                 Some(self.say(journey, accepted.answer(sequence), CacheResult::Synthetic, "purge"))
             }
@@ -123,7 +123,8 @@ impl Pipeline {
         let (peer, method) = (&request.peer, &request.method);
         let (host, what) = (Shown(journey.admitted.host.as_bytes()), Shown(&journey.admitted.target));
         self.events.metrics().refused(reason);
-        tracing::warn!(target: "audit", %peer, reason, %method, %host, %what, "a purge was refused");
+        let id = journey.id;
+        tracing::warn!(target: "audit", %id, %peer, reason, %method, %host, %what, "a purge was refused");
     }
 
     fn say(

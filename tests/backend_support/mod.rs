@@ -141,6 +141,7 @@ pub fn request(method: Method, target: &'static str, body: Body, length: Length)
         length,
         interim: InterimSender::none(),
         upgrade: false,
+        about: larder::backend::About::default(),
     }
 }
 

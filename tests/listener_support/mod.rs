@@ -96,6 +96,7 @@ pub fn outcome(method: Method, target: Bytes, received: Moment) -> Outcome {
         peer: Peer::Unix,
         received,
         origin_wait: None,
+        caller: None,
         error: None,
     }
 }

@@ -32,6 +32,7 @@ mod poisoning;
 mod privacy;
 mod protocol;
 mod purging;
+mod requests_named;
 mod slow_clients;
 mod unstored;
 mod validation;

@@ -48,6 +48,8 @@ pub enum AccessLogFormat {
     Json,
     /// Columns, for people.
     Text,
+    /// What Apache and nginx call so, for programs that read their logs.
+    Combined,
 }
 
 /// The access log. Cheap to clone; when the last clone is dropped, all lines are written out first, if the output
@@ -78,6 +80,11 @@ impl AccessLog {
         AccessLog(None)
     }
 
+    /// Whether anything is written.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Writes a request's line into the buffer. Never waits for the disk; drops the line if the buffer is
     /// full. Lines of different threads may come out in another order than the requests ended in.
     pub fn record(&self, finished: &Finished<'_>) {
@@ -85,6 +92,7 @@ impl AccessLog {
         open.writer.append(|buffer| match open.format {
             AccessLogFormat::Json => line::json(buffer, finished),
             AccessLogFormat::Text => line::text(buffer, finished),
+            AccessLogFormat::Combined => line::combined(buffer, finished),
         });
     }
 

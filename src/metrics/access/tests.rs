@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Moment;
-use crate::message::{CacheResult, Outcome, Peer, RequestId};
+use crate::message::{CacheResult, Caller, Outcome, Peer, RequestId};
 use crate::metrics::Finished;
 use crate::metrics::gate::Gate;
 use crate::metrics::tests::{finished, outcome};
@@ -42,18 +42,94 @@ fn a_json_line_has_its_fields_in_order_and_leaves_out_what_is_not_there() {
     );
     let failed = Outcome {
         backend: Some("app".into()),
-        origin_wait: Some(Duration::from_millis(7)),
+        origin_wait: Some(Duration::from_micros(57)),
         error: Some("it said \"no\"\nand left".into()),
         ..outcome(CacheResult::Failed)
     };
     let line = json(&finished(&failed));
     assert!(
         line.ends_with(concat!(
-            r#","origin_wait_us":7000,"backend":"app","error":"it said \"no\"\nand left"}"#,
+            r#","origin_wait_us":57,"backend":"app","error":"it said \"no\"\nand left"}"#,
             "\n"
         )),
         "{line}"
     );
+}
+
+/// A client behind a proxy, with texts of its own.
+fn called(user_agent: &[u8], referer: &[u8]) -> Outcome {
+    let caller = Caller {
+        client: Some("2001:db8::7".parse().unwrap()),
+        is_https: true,
+        user_agent: Some(user_agent.into()),
+        referer: Some(referer.into()),
+        given_id: Some("edge-1".into()),
+    };
+    Outcome { caller: Some(std::sync::Arc::new(caller)), ..outcome(CacheResult::Hit) }
+}
+
+fn combined(finished: &Finished<'_>) -> String {
+    let mut line = Vec::new();
+    line::combined(&mut line, finished);
+    String::from_utf8(line).unwrap()
+}
+
+#[test]
+fn who_asked_stands_at_the_end_of_a_line() {
+    let called = called(b"curl/8.0 \"x\"", b"http://a.example/b");
+    let line = json(&finished(&called));
+    let end = concat!(
+        r#""end":"complete","client":"2001:db8::7","scheme":"https","user_agent":"curl/8.0 \"x\"","#,
+        r#""referer":"http://a.example/b","given_id":"edge-1"}"#,
+        "\n"
+    );
+    assert!(line.ends_with(end), "{line}");
+    let line = text(&finished(&called));
+    let end = " client=2001:db8::7 scheme=https agent=curl/8.0%20%22x%22 referer=http://a.example/b given_id=edge-1\n";
+    assert!(line.ends_with(end), "{line}");
+}
+
+#[test]
+fn a_combined_line_is_as_apache_and_nginx_write_it() {
+    let plain = outcome(CacheResult::Hit);
+    assert_eq!(
+        combined(&finished(&plain)),
+        "127.0.0.1 - - [20/Nov/2026:21:10:22 +0000] \"GET / HTTP/1.1\" 200 10 \"-\" \"-\"\n"
+    );
+    let odd = Outcome { target: Bytes::from_static(b"/a\"\\\xe9"), ..called(b"a\nb \x1b\"", b"\xc3\xa9") };
+    assert_eq!(
+        combined(&finished(&odd)),
+        "2001:db8::7 - - [20/Nov/2026:21:10:22 +0000] \"GET /a\\x22\\x5C\\xE9 HTTP/1.1\" 200 10 \"\\xC3\\xA9\" \
+         \"a\\x0Ab \\x1B\\x22\"\n"
+    );
+    let unix = Outcome { peer: Peer::Unix, ..outcome(CacheResult::Hit) };
+    assert!(combined(&finished(&unix)).starts_with("- - - ["));
+}
+
+#[test]
+fn the_wait_for_the_origin_is_never_longer_than_the_request() {
+    let followed = Outcome { origin_wait: Some(Duration::from_secs(7)), ..outcome(CacheResult::Collapsed) };
+    assert!(json(&finished(&followed)).contains(r#""duration_us":80,"end":"complete","origin_wait_us":80"#));
+    assert!(text(&finished(&followed)).contains("origin=0.080ms"));
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_client_calls_itself_a_line_is_one_line(
+        user_agent in proptest::collection::vec(any::<u8>(), 0..60),
+        referer in proptest::collection::vec(any::<u8>(), 0..60),
+    ) {
+        let called = called(&user_agent, &referer);
+        let finished = finished(&called);
+        let (json, combined, text) = (json(&finished), combined(&finished), text(&finished));
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+        prop_assert_eq!(read["user_agent"].as_str().unwrap(), String::from_utf8_lossy(&user_agent));
+        prop_assert_eq!(combined.matches('"').count(), 6);
+        for line in [json, combined, text] {
+            prop_assert_eq!(line.find('\n'), Some(line.len() - 1));
+            prop_assert!(!line.trim_end_matches('\n').contains(|c: char| c.is_control()), "{:?}", line);
+        }
+    }
 }
 
 #[test]
