@@ -236,3 +236,37 @@ fn threads_that_store_ask_and_drop_leave_an_exact_tally() {
     counted(&memory);
     assert!(memory.tally().bytes() <= 2_000);
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What others hold of the memory is not held by the shelves, whatever is stored meanwhile; and it is theirs
+    /// again when the others give it back.
+    #[test]
+    fn what_is_ceded_is_not_used_and_comes_back(
+        steps in prop::collection::vec((0..6u8, 0..200u64, 1..HEAVIEST, 0..9_000u64), 1..200)
+    ) {
+        const ALL: u64 = 20_000;
+        let memory = Memory::new(ALL);
+        let mut ceded = 0;
+        for (what, number, weight, others) in steps {
+            match what {
+                0 => { ask(&memory, number); }
+                1 => memory.update(key(number), |_| None),
+                2 => { ceded = others; memory.cede(ceded); }
+                _ => put(&memory, number, weight),
+            }
+        }
+        counted(&memory);
+        // Once more, as a timer does: moka may have evicted the ballast with the rest.
+        memory.cede(ceded);
+        counted(&memory);
+        let bytes = memory.tally().bytes();
+        prop_assert!(bytes <= ALL - ceded, "{bytes} bytes of {ALL}, {ceded} ceded");
+        memory.cede(0);
+        (1_000..3_000).for_each(|number| put(&memory, number, 20));
+        counted(&memory);
+        let bytes = memory.tally().bytes();
+        prop_assert!(bytes > ALL * 9 / 10, "only {bytes} bytes of {ALL} are used again");
+    }
+}

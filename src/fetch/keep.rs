@@ -105,7 +105,7 @@ impl Fetch {
     pub(super) fn remember(&self, errand: &Errand, response: &Fields, reason: Unshared, now: Moment) {
         let lasting = match reason {
             Unshared::NotStored(reason) => !reason.concerns_the_request(),
-            Unshared::TooLarge => true,
+            Unshared::TooLarge => return self.store.oversized.remember(Key(errand.place.key), now),
             Unshared::ServerError(_) | Unshared::NoMemory | Unshared::Mismatch => false,
         };
         if lasting {

@@ -52,7 +52,8 @@ impl Pipeline {
         let request = &journey.admitted.request;
         let mut fields = self.identity.fields_for_origin(&journey.admitted);
         // A key known to be uncacheable is asked for as the client asks: the origin may say 304 to it.
-        let is_for_all = !self.is_known_uncacheable(journey);
+        let is_for_all =
+            !self.is_known_uncacheable(journey) && !self.store.oversized.knows(journey.key, journey.now());
         if is_for_all {
             for name in [&IF_NONE_MATCH, &IF_MODIFIED_SINCE] {
                 fields.remove(name);
@@ -126,8 +127,11 @@ impl Pipeline {
             }
             _ => false,
         };
-        let alone =
-            !journey.may_share() || journey.is_head() || is_for_one || self.is_known_uncacheable(journey);
+        let alone = !journey.may_share()
+            || journey.is_head()
+            || is_for_one
+            || self.is_known_uncacheable(journey)
+            || (journey.facts.is_conditional() && self.store.oversized.knows(journey.key, journey.now()));
         if alone { Sharing::Alone } else { Sharing::Shared(self.flight_key(journey, found, true)) }
     }
 

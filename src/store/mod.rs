@@ -15,6 +15,7 @@ mod ghosts;
 mod judged;
 pub mod ledger;
 pub mod memory;
+mod oversized;
 mod packed;
 pub mod response;
 mod sweep;
@@ -36,6 +37,7 @@ pub use judged::{Described, Judged};
 use ledger::{Birth, Condemned, Ledger, LedgerSettings, Review, Sequence, Standing};
 pub use memory::Sight;
 use memory::{Memory, Shelved};
+use oversized::Oversized;
 use packed::Templates;
 pub use response::{Contents, Place, StoredResponse};
 pub use sweep::{SweepSettings, Swept};
@@ -164,6 +166,8 @@ pub struct Store {
     ledger: Arc<Ledger>,
     budget: Arc<Budget>,
     pub uncacheable: Uncacheable,
+    /// Which keys' responses were too large to be stored.
+    pub oversized: Oversized,
     /// Which stored URLs answer for others.
     pub equivalents: Equivalents,
     settings: StoreSettings,
@@ -213,6 +217,7 @@ impl Store {
             ledger: Ledger::with_tags(settings.ledger.clone(), settings.tags.clone()),
             budget,
             uncacheable: Uncacheable::new(settings.hit_for_miss_entries, settings.hit_for_miss_ttl),
+            oversized: Oversized::new(settings.hit_for_miss_entries, settings.hit_for_miss_ttl),
             equivalents: Equivalents::new(settings.equivalent_paths, settings.equivalent_memory),
             settings,
             purged: AtomicU64::new(0),
@@ -453,7 +458,7 @@ impl Store {
     /// What has a bound of its own, and grows with traffic all the same.
     fn count_tables(&self) {
         self.budget.tell(Holder::NoVarySearch, self.equivalents.weight());
-        self.budget.tell(Holder::HitForMiss, self.uncacheable.weight());
+        self.budget.tell(Holder::HitForMiss, self.uncacheable.weight() + self.oversized.weight());
         self.budget.tell(Holder::Ledger, self.ledger.status().weight as u64);
     }
 
