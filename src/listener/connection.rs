@@ -103,7 +103,7 @@ pub(super) struct Connection<'s, R, W, S: Service> {
     /// What is held beyond what each connection is charged with.
     pub(super) charge: Reservation,
     /// The client takes its response more slowly than it could be written.
-    pub(super) slow: Option<(SlowReader, u64)>,
+    pub(super) slow: Option<Box<Slow>>,
     /// Of the head that is being answered.
     head_bytes: u64,
     /// When the last response was sent.
@@ -115,6 +115,13 @@ pub(super) struct Connection<'s, R, W, S: Service> {
     /// The seat is wanted: it ends with the answer to this request.
     pub(super) is_last: bool,
     stage: Stage,
+}
+
+/// A client that takes its response more slowly than it could be written. Most never do: it is in a box.
+pub(super) struct Slow {
+    pub reader: SlowReader,
+    /// What the client had taken when it was first waited for.
+    taken_before: u64,
 }
 
 /// What the connection has seen, as far as its deadlines depend on it.
@@ -512,9 +519,10 @@ where
             _ => return Ok(()),
         };
         let taken = self.wire.taken();
-        let (slow, taken_before) =
-            self.slow.get_or_insert_with(|| (self.server.slow_readers.enter(cx.waker()), taken));
-        slow.waits(taken - *taken_before, holds);
+        let Slow { reader: slow, taken_before } = &**self.slow.get_or_insert_with(|| {
+            Box::new(Slow { reader: self.server.slow_readers.enter(cx.waker()), taken_before: taken })
+        });
+        slow.waits(taken - taken_before, holds);
         let gives_back = match payload {
             Payload::Stored(slice) => slice.is_held_by_readers_alone(),
             _ => true,

@@ -342,8 +342,8 @@ where
     ) -> Result<(), Completion> {
         std::future::poll_fn(|cx| {
             if let Poll::Ready(flushed) = self.wire.poll_flush(cx, payload) {
-                if let Some((slow, _)) = &self.slow {
-                    slow.goes_on();
+                if let Some(slow) = &self.slow {
+                    slow.reader.goes_on();
                 }
                 return Poll::Ready(flushed.map_err(Completion::from));
             }
