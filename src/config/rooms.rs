@@ -99,10 +99,11 @@ section! {
         /// How many cache groups one answer may invalidate by name (`Cache-Group-Invalidation`, RFC 9875). One
         /// that names more invalidates all groups of its host.
         pub max_groups: usize = 100,
-        /// For how long it is remembered that a key's responses cannot be stored, so that its requests do
-        /// not wait for one another.
+        /// For how long it is remembered that a response could not be stored, so that requests like that one do
+        /// not wait for one another: those for the same key, with cookies and credentials or without as it was, and
+        /// with the same values in the fields that the response varies by.
         pub hit_for_miss_ttl: Duration = seconds(120),
-        /// How many such keys are remembered.
+        /// How many kinds of requests are remembered so.
         pub hit_for_miss_entries: usize = 10_000 => check::at_least_one,
         /// For how many paths it is remembered which queries answer for others (`No-Vary-Search`); 32 queries
         /// each. 0 turns that off.

@@ -326,7 +326,8 @@ fn check_method(
     }
 }
 
-/// The fields that set cookies. The second went with RFC 2965; what still understands it takes a cookie from it.
+/// The fields that set cookies. The second goes with the first, as servers by RFC 2965 sent both; alone it is a
+/// field like any other, by which no client has set a cookie since RFC 6265 §9.4 made it historic.
 static SETS_COOKIES: [HeaderName; 2] = [header::SET_COOKIE, HeaderName::from_static("set-cookie2")];
 
 /// The fields that `no-cache="…"` and `private="…"` bar from being stored (§3.1).
@@ -338,6 +339,9 @@ pub(super) fn barred(directives: &ResponseDirectives) -> Vec<HeaderName> {
 
 /// The fields of `headers` that set cookies, but for those that are `barred` anyway.
 pub(super) fn cookies_set(headers: &Fields, barred: &[HeaderName]) -> Vec<HeaderName> {
+    if !headers.contains_key(header::SET_COOKIE) {
+        return Vec::new();
+    }
     let sets = |name: &&HeaderName| headers.contains_key(*name) && !barred.contains(name);
     SETS_COOKIES.iter().filter(sets).cloned().collect()
 }
