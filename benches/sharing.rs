@@ -29,7 +29,6 @@ use larder::semantics::freshness::Exchange;
 use larder::semantics::key::Secret;
 use larder::semantics::storability::{self, Storability, StoreRequest};
 use larder::semantics::{Facts, Policy, RequestFacts};
-use larder::store::expression::ExpressionLimits;
 use larder::store::{Contents, Kept, Place, Store, StoreSettings, StoredBody};
 
 const NOW: Moment = Moment::from_unix_secs(1_795_209_022);
@@ -161,7 +160,7 @@ fn pipeline() -> Pipeline {
         identity: Identity::default(),
         events: Arc::new(Events::unlogged()),
         clock,
-        purging: PublicPurging { access: PurgeAccess::default(), limits: ExpressionLimits::default() },
+        purging: PublicPurging { access: PurgeAccess::default(), ..PublicPurging::default() },
         refetching: Refetching::new(RefetchSettings::default()),
         shows_cache_status: true,
         query_bytes: 65_536,

@@ -52,15 +52,20 @@ impl Operations for Fake {
         }
     }
 
-    fn purge(&self, request: PurgeRequest) -> Result<PurgeReceipt, PurgeRefusal> {
+    fn purge(
+        &self,
+        request: PurgeRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<PurgeReceipt, PurgeRefusal>> + Send>> {
         if let Some(expression) = &request.expression {
             let error = format!("{expression:?} is not an expression");
-            return Err(PurgeRefusal::Invalid { error, hint: "see the manual".into() });
+            return Box::pin(async { Err(PurgeRefusal::Invalid { error, hint: "see the manual".into() }) });
         }
         let mut purges = self.purges.lock().unwrap();
         purges.push(request);
         let sequence = purges.len() as u64;
-        Ok(PurgeReceipt { id: format!("p{sequence}"), sequence, entries: 1, matched: 0 })
+        Box::pin(
+            async move { Ok(PurgeReceipt { id: format!("p{sequence}"), sequence, entries: 1, matched: 0 }) },
+        )
     }
 
     fn purge_progress(&self, _: &PurgeReceipt) -> PurgeProgress {

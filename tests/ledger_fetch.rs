@@ -8,8 +8,8 @@ use std::time::Duration;
 use larder::clock::Moment;
 use larder::store::expression::{Expression, ExpressionLimits};
 use larder::store::ledger::{
-    Asked, Condemned, Invalidation, Ledger, LedgerSettings, Mode, OutOfOrder, Pressure, Review, Selector,
-    Sequence, Standing, Subject, Verdict,
+    Asked, Condemned, Invalidation, Ledger, LedgerSettings, Mode, NoRoom, OutOfOrder, Pressure, Review,
+    Selector, Sequence, Standing, Subject, Verdict,
 };
 use larder::store::tags::TagDigest;
 
@@ -536,4 +536,111 @@ fn a_response_answers_for_other_queries_until_something_comes_that_goes_by_them(
     let born = ledger.head();
     ledger.append(url(5, page.page()), NOW);
     assert!(ledger.answers_for(&other, born));
+}
+
+fn url_on(host: &str, number: u128) -> Invalidation {
+    let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    Invalidation::hard(Selector::Key(key)).on(host, Some(key))
+}
+
+/// An origin whose answers purge thousands of things pays for that itself.
+#[test]
+fn a_host_that_fills_the_ledger_empties_no_other() {
+    let page = Page::new();
+    for fill in [
+        (|number| url_on("b.example", number)) as fn(u128) -> Invalidation,
+        |number| {
+            let tag = TagDigest::of_group("http://b.example", &number.to_string());
+            Invalidation::hard(Selector::Tag(tag)).on("b.example", None)
+        },
+        |number| {
+            Invalidation::hard(ban(&format!("host == b.example && status == 200 && url ~ \"x{number}\"")))
+        },
+        |number| {
+            let path = format!("/{number}").into_bytes().into();
+            Invalidation::hard(Selector::Prefix { host: Some("b.example".into()), path })
+        },
+    ] {
+        let ledger =
+            Ledger::new(LedgerSettings { entries: 100, expressions: 50, ..LedgerSettings::default() });
+        let standing = ledger.admit(&page, &ledger.birth(NOW)).unwrap();
+        // A purge of the page's own host that does not concern it, so that the ledger has something else to widen.
+        ledger.append(url_on(page.host(), 1), NOW);
+        for number in 0..5_000 {
+            ledger.append(fill(number), NOW);
+        }
+        assert!(ledger.status().coarsened >= 4_900, "{:?}", ledger.status());
+        assert_eq!(standing.review(&ledger, &page), Review::Good);
+    }
+}
+
+#[test]
+fn purges_wait_until_there_is_room_and_what_would_take_more_than_its_host_is_refused() {
+    let settings = LedgerSettings { entries: 100, expressions: 10, ..LedgerSettings::default() };
+    let ledger = Ledger::new(settings);
+    let (page, mut waiting) = (Page::new(), Vec::new());
+    let standing = ledger.admit(&page, &ledger.birth(NOW)).unwrap();
+    let bans = |number| Invalidation::hard(ban(&format!("url ~ \"nothing-{number}\"")));
+    let mut entered = 0;
+    while waiting.is_empty() {
+        let mut entry = vec![bans(entered)];
+        match ledger.try_append_all(&mut entry, NOW, false) {
+            Ok(_) => entered += 1,
+            Err(error) => {
+                assert_eq!(error, NoRoom::Full);
+                waiting = entry;
+            }
+        }
+    }
+    assert_eq!((entered, waiting.len()), (5, 1), "half of it for what is confined to no host");
+    // Not even when it has waited: everything would fall.
+    assert_eq!(ledger.try_append_all(&mut waiting, NOW, true), Err(NoRoom::Full));
+    // What is confined to a host has room all the same, and the same again takes none.
+    let mut known = vec![bans(0), Invalidation::hard(ban("host == b.example && status == 404"))];
+    assert!(ledger.try_append_all(&mut known, NOW, false).is_ok());
+    // A sweep makes room; nothing was lost, and nothing fell.
+    assert_eq!(standing.review(&ledger, &page), Review::Good);
+    sweep(&ledger, &[&standing]);
+    assert!(ledger.try_append_all(&mut waiting, NOW, false).is_ok());
+    assert!(waiting.is_empty());
+    assert_eq!((standing.review(&ledger, &page), ledger.status().coarsened), (Review::Good, 0));
+    // More than there can ever be room for.
+    let mut many: Vec<_> = (0..11).map(bans).collect();
+    assert_eq!(ledger.try_append_all(&mut many, NOW, true), Err(NoRoom::Never));
+    assert_eq!(many.len(), 11);
+}
+
+#[tokio::test]
+async fn a_purge_that_waits_is_entered_as_soon_as_a_sweep_is_through() {
+    let settings =
+        LedgerSettings { entries: 4, wait: Duration::from_secs(3600), ..LedgerSettings::default() };
+    let ledger = Ledger::new(settings);
+    for number in 0..4 {
+        ledger.append(url_on("a.example", number), NOW);
+    }
+    let mut entries = vec![url_on("a.example", 9)];
+    let purge = ledger.in_turn(|may_widen| ledger.try_append_all(&mut entries, NOW, may_widen));
+    let sweeper = async {
+        ledger.sweep_wanted().await;
+        ledger.finish_sweep(ledger.begin_sweep(NOW));
+    };
+    let (entered, ()) = tokio::join!(purge, sweeper);
+    assert_eq!(entered, Ok(Sequence::new(5)));
+    assert_eq!((ledger.status().entries, ledger.status().coarsened), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_does_not_wait_for_ever() {
+    let ledger = Ledger::new(LedgerSettings { entries: 4, ..LedgerSettings::default() });
+    let tag = |number: u8| Invalidation::hard(Selector::Tag(TagDigest::of(&[number])));
+    ledger.append_all((0..4).map(tag), NOW);
+    let mut entries = vec![tag(9)];
+    let outcome = ledger.in_turn(|may_widen| ledger.try_append_all(&mut entries, NOW, may_widen)).await;
+    assert_eq!((outcome, entries.len()), (Err(NoRoom::Full), 1));
+    // Of a host, it is obeyed, and takes more of that host rather than to be lost.
+    let ledger = Ledger::new(LedgerSettings { entries: 4, ..LedgerSettings::default() });
+    ledger.append_all((0..4).map(|number| url_on("b.example", number)), NOW);
+    let mut entries = vec![url_on("b.example", 9)];
+    let outcome = ledger.in_turn(|may_widen| ledger.try_append_all(&mut entries, NOW, may_widen)).await;
+    assert_eq!((outcome, ledger.status().coarsened), (Ok(Sequence::new(5)), 1));
 }

@@ -30,7 +30,7 @@ pub use door::{AdminListener, AdminPeer, bind};
 pub use operations::{
     BackendStat, EndpointStat, InspectRefusal, InspectedVariant, Inspection, LedgerStat, Operations,
     PurgeProgress, PurgeReceipt, PurgeRecord, PurgeRefusal, PurgeRequest, Readiness, ReadyState,
-    ServeVerdict, Snapshot, StoreStat,
+    ServeVerdict, Snapshot, StoreStat, Widened,
 };
 pub use serve::serve;
 pub use settings::{AdminAddress, AdminAddressError, AdminSettings, AdminToken, Secret};

@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use crate::clock::Moment;
 use crate::metrics::{Gauges, PurgeMode};
 
-/// What the operator may ask of a running Larder. Every method must answer at once: none may wait for the
-/// network, a disk or a sweep.
+/// What the operator may ask of a running Larder. Every method but `purge` must answer at once: none may wait
+/// for the network, a disk or a sweep.
 pub trait Operations: Send + Sync + 'static {
     /// Whether every thread that serves requests still turns.
     fn lives(&self) -> Pin<Box<dyn Future<Output = bool> + Send>>;
@@ -20,8 +20,12 @@ pub trait Operations: Send + Sync + 'static {
     /// Figures at a glance.
     fn stat(&self) -> Snapshot;
 
-    /// Invalidates stored responses. When this returns, every later request obeys the purge.
-    fn purge(&self, request: PurgeRequest) -> Result<PurgeReceipt, PurgeRefusal>;
+    /// Invalidates stored responses. When this is done, every later request obeys the purge. It waits for the sweeper
+    /// where there is no room for it, as long as `cache.ledger_wait` says.
+    fn purge(
+        &self,
+        request: PurgeRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<PurgeReceipt, PurgeRefusal>> + Send>>;
 
     /// How far the sweep has come with the purge that this receipt proves.
     fn purge_progress(&self, receipt: &PurgeReceipt) -> PurgeProgress;
@@ -101,6 +105,11 @@ impl Snapshot {
         gauges.memory_refused(self.memory_refused);
         gauges.flights(self.flights);
         gauges.ledger(self.ledger.head, self.ledger.entries, self.ledger.swept);
+        let Widened { group_of_host, host, group, everything } = self.ledger.widened;
+        gauges.ledger_room(
+            self.ledger.expressions,
+            [("group-of-host", group_of_host), ("host", host), ("group", group), ("everything", everything)],
+        );
         gauges.ledger_given_up(self.ledger.given_up, self.ledger.unknown);
         for backend in &self.backends {
             let usable = backend.endpoints.iter().filter(|endpoint| endpoint.usable).count() as u64;
@@ -136,6 +145,22 @@ pub struct LedgerStat {
     pub given_up: u64,
     /// Responses that were not kept for that.
     pub unknown: u64,
+    /// How many of the entries are expressions.
+    pub expressions: u64,
+    /// Entries that may take more than was asked for, because there was no room for them.
+    pub widened: Widened,
+}
+
+/// How many purges became wider since the start, and how wide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Widened {
+    /// One in 16,384 of their host's responses.
+    pub group_of_host: u64,
+    /// All of their host's.
+    pub host: u64,
+    /// One in 16,384 of all responses, or hosts.
+    pub group: u64,
+    pub everything: u64,
 }
 
 /// A backend at a glance.
@@ -209,6 +234,8 @@ pub struct PurgeProgress {
 pub enum PurgeRefusal {
     /// Something in the request is wrong: 400.
     Invalid { error: String, hint: String },
+    /// It is more than is allowed at once: 413.
+    TooLarge { error: String, hint: String },
     /// Larder cannot do this, by its configuration or its version: 501.
     Unsupported { error: String, hint: String },
     /// The ledger cannot take it now: 503.

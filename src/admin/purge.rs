@@ -114,7 +114,7 @@ pub(super) async fn purge(
     };
     let what = summary(&request);
     let mode = request.mode.as_str();
-    let receipt = match room.operations.purge(request) {
+    let receipt = match room.operations.purge(request).await {
         Ok(receipt) => receipt,
         Err(refusal) => {
             let problem = Problem::from(refusal);
@@ -171,6 +171,7 @@ impl From<PurgeRefusal> for Problem {
     fn from(refusal: PurgeRefusal) -> Self {
         let (status, error, hint) = match refusal {
             PurgeRefusal::Invalid { error, hint } => (StatusCode::BAD_REQUEST, error, hint),
+            PurgeRefusal::TooLarge { error, hint } => (StatusCode::PAYLOAD_TOO_LARGE, error, hint),
             PurgeRefusal::Unsupported { error, hint } => (StatusCode::NOT_IMPLEMENTED, error, hint),
             PurgeRefusal::Unavailable { error, hint } => (StatusCode::SERVICE_UNAVAILABLE, error, hint),
         };

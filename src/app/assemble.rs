@@ -26,6 +26,7 @@ use crate::semantics;
 use crate::semantics::key;
 use crate::store::expression::ExpressionLimits;
 use crate::store::ledger::LedgerSettings;
+use crate::store::ledger::PurgeLimits;
 use crate::store::tags::{Separator, TagField, TagSettings};
 use crate::store::{Store, StoreSettings, SweepSettings};
 
@@ -109,7 +110,15 @@ fn purging(settings: &Settings) -> PublicPurging {
         tokens: tokens.filter_map(|token| PurgeToken::new(token.name.as_str(), token.reveal())).collect(),
         ..PurgeAccess::default()
     };
-    PublicPurging { access, limits: ExpressionLimits::default() }
+    let limits = PurgeLimits {
+        names: settings.purge.names,
+        name_bytes: settings.purge.name_bytes.as_usize(),
+        expression: ExpressionLimits {
+            compiled: settings.purge.expression_size.as_usize(),
+            ..ExpressionLimits::default()
+        },
+    };
+    PublicPurging { access, limits }
 }
 
 fn identity(settings: &Settings) -> Identity {
@@ -238,6 +247,7 @@ fn store_settings(settings: &Settings) -> StoreSettings {
             history: cache.ledger_history,
             history_bytes: cache.ledger_history_bytes.as_usize(),
             patience: cache.ledger_patience,
+            wait: cache.ledger_wait,
         },
         sweep: SweepSettings { every: cache.sweep_every, pause: cache.sweep_pause, share: cache.sweep_share },
         tags: TagSettings {

@@ -10,16 +10,17 @@ use super::vital::Vital;
 use crate::admin::{
     BackendStat, EndpointStat, InspectRefusal, InspectedVariant, Inspection, LedgerStat, Operations,
     PurgeProgress, PurgeReceipt, PurgeRecord, PurgeRefusal, PurgeRequest, Readiness, ReadyState,
-    ServeVerdict, Snapshot, StoreStat,
+    ServeVerdict, Snapshot, StoreStat, Widened,
 };
 use crate::clock::{Clock, Moment};
 use crate::front::named::{self, Misnamed, Prefix};
 use crate::listener::Crew;
 use crate::message::{Fields, lines_of};
 use crate::metrics::{EvictionCause, PurgeMode};
+use crate::pipeline::NotPurged;
 use crate::semantics::{Facts, Policy};
 use crate::store::expression::Expression;
-use crate::store::ledger::{Keys, Mode, Purge, Record, Sequence, What};
+use crate::store::ledger::{Keys, Mode, NoRoom, Purge, Record, Scope, Sequence, What};
 use crate::store::{Holder, Key, Reviewed, Statistics};
 
 /// The operator's desk.
@@ -96,6 +97,8 @@ impl Operations for Desk {
         let store = &self.parts.pipeline.store;
         let (statistics, ledger) = (store.statistics(), store.ledger().status());
         let flights = self.parts.pipeline.fetch.flights() as u64;
+        let all_widened = store.ledger().widened();
+        let widened = |scope| all_widened.iter().filter(|(of, _)| *of == scope).map(|(_, count)| count).sum();
         Snapshot {
             uptime_seconds: self.clock.now().since(self.started).as_secs(),
             store: StoreStat {
@@ -114,21 +117,34 @@ impl Operations for Desk {
                 swept: store.judged_up_to().get(),
                 given_up: ledger.given_up,
                 unknown: ledger.beyond_memory,
+                expressions: ledger.expressions as u64,
+                widened: Widened {
+                    group_of_host: widened(Scope::GroupOfHost),
+                    host: widened(Scope::Host),
+                    group: widened(Scope::Group),
+                    everything: widened(Scope::Everything),
+                },
             },
             flights,
             backends: self.parts.backends.iter().map(|backend| backend_stat(&backend.snapshot())).collect(),
         }
     }
 
-    fn purge(&self, request: PurgeRequest) -> Result<PurgeReceipt, PurgeRefusal> {
-        let purges = self.purges_of(&request)?;
-        let (pipeline, now) = (&self.parts.pipeline, self.clock.now());
-        let sequence = match request.refetch {
-            true => pipeline.purge_and_refetch(&purges, &request.by, now),
-            false => pipeline.purge(&purges, &request.by, now),
-        };
-        let (sequence, entries) = (sequence.get(), purges.len() as u64);
-        Ok(PurgeReceipt { id: format!("p-{sequence}"), sequence, entries, matched: 0 })
+    fn purge(
+        &self,
+        request: PurgeRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<PurgeReceipt, PurgeRefusal>> + Send>> {
+        let (purges, parts, now) = (self.purges_of(&request), self.parts.clone(), self.clock.now());
+        Box::pin(async move {
+            let purges = purges?;
+            let pipeline = &parts.pipeline;
+            let done = match request.refetch {
+                true => pipeline.purge_and_refetch(&purges, &request.by, now).await,
+                false => pipeline.purge(&purges, &request.by, now).await,
+            };
+            let (sequence, entries) = (done.map_err(refusal)?.get(), purges.len() as u64);
+            Ok(PurgeReceipt { id: format!("p-{sequence}"), sequence, entries, matched: 0 })
+        })
     }
 
     fn purge_progress(&self, receipt: &PurgeReceipt) -> PurgeProgress {
@@ -185,12 +201,16 @@ impl Desk {
             whats.push(What::Host(named::host(host)?.into()));
         }
         if let Some(expression) = &request.expression {
-            let limits = &self.parts.pipeline.purging.limits;
-            let expression =
-                Expression::parse(expression, limits).map_err(|error| PurgeRefusal::Invalid {
-                    error: error.to_string(),
-                    hint: "for example: host == \"example.com\" && path ~ \"^/blog/\"".into(),
-                })?;
+            let limits = &self.parts.pipeline.purging.limits.expression;
+            let expression = Expression::parse(expression, limits).map_err(|error| {
+                let hint = "for example: host == \"example.com\" && path ~ \"^/blog/\"".to_owned();
+                match error.is_too_large() {
+                    true => {
+                        PurgeRefusal::TooLarge { error: error.to_string(), hint: "say it in parts".into() }
+                    }
+                    false => PurgeRefusal::Invalid { error: error.to_string(), hint },
+                }
+            })?;
             whats.push(What::Expression(expression));
         }
         if request.everything {
@@ -207,6 +227,23 @@ impl Desk {
 impl From<Misnamed> for PurgeRefusal {
     fn from(Misnamed { error, hint }: Misnamed) -> Self {
         PurgeRefusal::Invalid { error, hint }
+    }
+}
+
+/// Why a purge is not made, in the admin interface's words.
+fn refusal(reason: NotPurged) -> PurgeRefusal {
+    let error = reason.to_string();
+    match reason {
+        NotPurged::TooLarge(_) | NotPurged::NoRoom(NoRoom::Never) => PurgeRefusal::TooLarge {
+            error,
+            hint: "send it in parts, or name a prefix or a tag instead".into(),
+        },
+        NotPurged::NoRoom(NoRoom::Full) => PurgeRefusal::Unavailable {
+            error,
+            hint: "nothing was purged: try again in a second; cache.ledger_entries and \
+                   cache.ledger_expressions say how many purges are kept apart"
+                .into(),
+        },
     }
 }
 

@@ -96,6 +96,10 @@ pub struct NamedBackend {
 pub struct PurgeRights {
     pub allow: Vec<IpNet>,
     pub tokens: Vec<Token>,
+    /// How many things one request may name, how long each name may be, and how much one expression may take.
+    pub names: usize,
+    pub name_bytes: Size,
+    pub expression_size: Size,
     /// How many responses one purge brings back, and how many are asked for at a time.
     pub refetch: usize,
     pub refetch_at_once: usize,

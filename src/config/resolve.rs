@@ -131,6 +131,9 @@ impl Resolver<'_, '_> {
                 file.purge.tokens_env.as_deref(),
             ),
             allow: file.purge.allow,
+            names: file.purge.names,
+            name_bytes: file.purge.name_bytes,
+            expression_size: file.purge.expression_size,
             refetch: file.purge.refetch,
             refetch_at_once: file.purge.refetch_at_once,
         };

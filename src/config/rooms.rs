@@ -139,12 +139,16 @@ section! {
         /// How much of a body that is not stored is held while its readers catch up: so far the origin is
         /// ahead of the fastest of them. Of a smaller body the place at the origin is free once it has sent it.
         pub window: Size = Size::mib(1) => |size| check::size_between(*size, Size::kib(64), Size::gib(1)),
-        /// How many purges are kept apart until every stored response was judged against them. Beyond it
-        /// the oldest become coarse: they may take more than was asked for, never less.
+        /// How many purges are kept apart until every stored response was judged against them. Beyond it new ones
+        /// wait (`ledger_wait`). What must not wait any longer makes the oldest wider of the host that has most: they
+        /// may take more of that host than was asked for, never less, and nothing of others.
         pub ledger_entries: usize = 100_000 => check::at_least_one,
         /// How many of these may be expressions.
         pub ledger_expressions: usize = 2_000 => check::at_least_one,
-        /// How much memory these may take, compiled.
+        /// How long a purge, or the answer to an unsafe request, waits for the sweeper when there is no room. A
+        /// purge for which there is none then, though it is confined to no host, is refused (503).
+        pub ledger_wait: Duration = seconds(5),
+        /// How much memory these may take, compiled, together with the text of prefixes.
         pub expression_memory: Size =
             Size::mib(64) => |size| check::size_between(*size, Size::kib(64), Size::gib(16)),
         /// How many recent purges `larder purges` can show.
@@ -375,6 +379,12 @@ section! {
         pub tokens_file: Option<PathBuf> = None,
         /// The name of an environment variable with bearer tokens, separated by commas or blanks.
         pub tokens_env: Option<String> = None,
+        /// How many things one request may name (413).
+        pub names: usize = 10_000 => check::at_least_one,
+        /// How long one name may be: a tag, a prefix, a URL (413).
+        pub name_bytes: Size = Size::kib(4) => |size| check::size_between(*size, Size(64), Size::mib(1)),
+        /// How much memory one expression may take, compiled (413).
+        pub expression_size: Size = Size::mib(1) => |size| check::size_between(*size, Size::kib(8), Size::gib(1)),
         /// How many responses a purge with `refetch` brings back at most: those that were asked for most.
         pub refetch: usize = 100 => |number| check::between(*number, 0, 100_000),
         /// How many of them are asked for at a time.

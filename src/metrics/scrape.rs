@@ -1,6 +1,6 @@
 //! Values that others keep and that are asked for only when the metrics are read.
 
-use prometheus::{IntCounter, IntGauge, IntGaugeVec};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::catalogue::Declare;
 
@@ -18,6 +18,8 @@ pub struct Gauges {
     ledger_head: IntGauge,
     ledger_entries: IntGauge,
     ledger_swept: IntGauge,
+    ledger_expressions: IntGauge,
+    ledger_widened: IntCounterVec,
     ledger_given_up: IntCounter,
     ledger_unknown: IntCounter,
     ready: IntGauge,
@@ -58,6 +60,13 @@ impl Gauges {
             ledger_swept: declare.gauge(
                 "larder_ledger_swept",
                 "Sequence number up to which every stored response has been judged.",
+            ),
+            ledger_expressions: declare
+                .gauge("larder_ledger_expressions", "How many of the ledger's entries are expressions."),
+            ledger_widened: declare.counters(
+                "larder_ledger_widened_total",
+                "Purges that may take more than was asked for, because there was no room, by how much.",
+                &["scope"],
             ),
             ledger_given_up: declare.counter(
                 "larder_ledger_given_up_total",
@@ -118,6 +127,14 @@ impl Gauges {
         set(&self.ledger_head, head);
         set(&self.ledger_entries, entries);
         set(&self.ledger_swept, swept);
+    }
+
+    /// The ledger's expressions, and the purges that became wider, by scope.
+    pub fn ledger_room<const N: usize>(&self, expressions: u64, widened: [(&'static str, u64); N]) {
+        set(&self.ledger_expressions, expressions);
+        for (scope, count) in widened {
+            raise(&self.ledger_widened.with_label_values(&[scope]), count);
+        }
     }
 
     /// Fetches that the ledger has given up, and responses that were condemned for that, since the start.

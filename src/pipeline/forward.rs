@@ -261,6 +261,9 @@ impl Pipeline {
         if response.upgraded.is_some() {
             return self.deliver_tunnel(&journey, response);
         }
+        if journey.facts.method.is_unsafe() && self.store.ledger().is_full() {
+            self.store.ledger().room().await;
+        }
         let Aftermath { birth, ignored } = self.invalidate_by(&journey, &response, birth, times.answered);
         let detail = if ignored { invalidation::IGNORED } else { detail };
         match self.keep_passed(&journey, response, birth, times).await {

@@ -35,7 +35,7 @@ use tokio::sync::Notify;
 
 pub use journey::Journey;
 use journey::{QueryUnread, Shared};
-pub use purging::PublicPurging;
+pub use purging::{NotPurged, PublicPurging};
 pub use refetch::{RefetchSettings, Refetching, Wanted};
 pub use routing::{RoutePlan, Routing};
 
@@ -45,6 +45,7 @@ use crate::fetch::outcome::{NoUpdate, Unshared};
 use crate::fetch::{Fetch, Fetched, Sharing};
 use crate::front::outbound::Identity;
 use crate::front::page::page;
+use crate::front::purge_dialects::is_purge;
 use crate::front::{Admission, admit};
 use crate::message::{CacheResult, Outcome, Peer, Request, RequestId, Response};
 use crate::metrics::{Events, Sharded};
@@ -105,6 +106,8 @@ enum Way {
     StoredOrPass(Forward, &'static str),
     /// The same, for a switch to another protocol.
     StoredOrTunnel,
+    /// Nowhere: it asks for something to be purged.
+    Purge,
     /// Nowhere: it is answered here.
     Answer(Box<Response>),
 }
@@ -198,14 +201,16 @@ impl Pipeline {
                 Some(response) => response,
                 None => self.tunnel(journey).await,
             },
+            // Boxed: it is rare, and every request's future would be the larger for it.
+            Way::Purge => Box::pin(self.answer_purge(&journey)).await,
             Way::Answer(response) => *response,
         };
         self.named(response)
     }
 
     fn route(&self, journey: &Journey) -> Way {
-        if let Some(response) = self.answer_purge(journey) {
-            return Way::Answer(Box::new(response));
+        if is_purge(&journey.admitted.request.method) {
+            return Way::Purge;
         }
         if journey.reading == PathReading::Refused {
             return Way::Answer(Box::new(self.refuse_ambiguous(journey)));

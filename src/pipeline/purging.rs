@@ -12,15 +12,23 @@ use crate::message::{CacheResult, Fields, Response};
 use crate::metrics::operations::Shown;
 use crate::metrics::{PurgeKind, PurgeMode};
 use crate::semantics::status::CacheStatus;
-use crate::store::expression::ExpressionLimits;
-use crate::store::ledger::{Invalidation, Keys, Mode, Purge, Sequence, What};
+use crate::store::ledger::{Invalidation, Keys, Mode, NoRoom, Purge, PurgeLimits, Sequence, TooLarge, What};
 use crate::store::{Key, StoredResponse};
 
 /// Who may purge on the public listener; nobody by default.
 #[derive(Clone, Debug, Default)]
 pub struct PublicPurging {
     pub access: PurgeAccess,
-    pub limits: ExpressionLimits,
+    pub limits: PurgeLimits,
+}
+
+/// Why purges were not entered. Nothing of them has taken effect.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum NotPurged {
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
 }
 
 /// Makes keys as requests do: by the rules of the route that a URL belongs to.
@@ -38,28 +46,52 @@ impl Keys for Pipeline {
 }
 
 impl Pipeline {
-    /// Enters purges into the ledger; in force when this returns. Answers the last one's number.
-    pub fn purge(&self, purges: &[Purge], who: &str, now: Moment) -> Sequence {
-        let entries: Vec<_> = purges.iter().map(|purge| purge.invalidation(self, who)).collect();
-        let keys: Vec<Key> = entries.iter().filter_map(Invalidation::key).map(Key).collect();
-        let sequence = self.store.ledger().append_all(entries, now);
+    /// Enters purges into the ledger, all or none; in force when this returns. Answers the last one's number. Where
+    /// there is no room it waits, but not for long. Cancel safe.
+    ///
+    /// # Errors
+    /// They are too large, or there was no room. Nothing has taken effect.
+    pub async fn purge(&self, purges: &[Purge], who: &str, now: Moment) -> Result<Sequence, NotPurged> {
+        let (mut entries, keys) = self.entries_for(purges, who)?;
+        let ledger = self.store.ledger();
+        let enter = |may_widen| ledger.try_append_all(&mut entries, now, may_widen);
+        let sequence = ledger.in_turn(enter).await?;
         self.strike(&keys, &mut |_, _| ());
         self.note_purges(purges, sequence);
-        sequence
+        Ok(sequence)
     }
 
     /// The same; what falls and was asked for is fetched again, as far as the settings allow.
-    pub fn purge_and_refetch(&self, purges: &[Purge], who: &str, now: Moment) -> Sequence {
-        let entries: Vec<_> = purges.iter().map(|purge| purge.invalidation(self, who)).collect();
-        let keys: Vec<Key> = entries.iter().filter_map(Invalidation::key).map(Key).collect();
+    ///
+    /// # Errors
+    /// As of [`purge`](Self::purge).
+    pub async fn purge_and_refetch(
+        &self,
+        purges: &[Purge],
+        who: &str,
+        now: Moment,
+    ) -> Result<Sequence, NotPurged> {
+        let (mut entries, keys) = self.entries_for(purges, who)?;
         let count = entries.len() as u64;
-        let sequence = self.refetching.order(|| {
-            let last = self.store.ledger().append_all(entries, now);
-            (Sequence::new(last.get() + 1 - count), last)
-        });
+        let ledger = self.store.ledger();
+        let enter = |may_widen| {
+            self.refetching.order(|| {
+                let last = ledger.try_append_all(&mut entries, now, may_widen)?;
+                Ok((Sequence::new(last.get() + 1 - count), last))
+            })
+        };
+        let sequence = ledger.in_turn(enter).await?;
         self.strike(&keys, &mut |response, by| self.refetching.fell(response, by));
         self.note_purges(purges, sequence);
-        sequence
+        Ok(sequence)
+    }
+
+    /// The entries for these purges, and the keys that they name.
+    fn entries_for(&self, purges: &[Purge], who: &str) -> Result<(Vec<Invalidation>, Vec<Key>), TooLarge> {
+        self.purging.limits.check(purges)?;
+        let entries: Vec<_> = purges.iter().map(|purge| purge.invalidation(self, who)).collect();
+        let keys = entries.iter().filter_map(Invalidation::key).map(Key).collect();
+        Ok((entries, keys))
     }
 
     /// What is stored under a URL that was purged falls at once: its place is known. All else waits for the
@@ -77,14 +109,11 @@ impl Pipeline {
         self.purged.notify_one();
     }
 
-    /// The answer to a purge request; `None` if it is none.
-    pub(super) fn answer_purge(&self, journey: &Journey) -> Option<Response> {
+    /// The answer to a request with one of the purging methods.
+    pub(super) async fn answer_purge(&self, journey: &Journey) -> Response {
         let request = &journey.admitted.request;
-        if !purge_dialects::is_purge(&request.method) {
-            return None;
-        }
         let Ok(target) = str::from_utf8(&journey.admitted.target) else {
-            return Some(self.refuse_target(journey));
+            return self.refuse_target(journey);
         };
         let asked = PurgeRequest {
             method: &request.method,
@@ -93,19 +122,25 @@ impl Pipeline {
             headers: &request.headers,
             peer: request.peer.ip(),
         };
-        match purge_dialects::recognise(&asked, &self.purging.access, &self.purging.limits) {
-            Recognised::NotAPurge => None,
-            Recognised::Refused(refusal) => {
-                self.note_refusal(journey, refusal.name());
-                Some(self.say(journey, refusal.answer(), CacheResult::Refused, refusal.name()))
-            }
+        let refuse = |refusal: Refusal| {
+            self.note_refusal(journey, refusal.name());
+            self.say(journey, refusal.answer(), CacheResult::Refused, refusal.name())
+        };
+        match purge_dialects::recognise(&asked, &self.purging.access, &self.purging.limits.expression) {
+            // Not one that anybody sends.
+            Recognised::NotAPurge => refuse(Refusal::NothingNamed("a method that purges")),
+            Recognised::Refused(refusal) => refuse(refusal),
             Recognised::Accepted(accepted) => {
-                let sequence = self.purge(&accepted.purges, &accepted.who, journey.now());
+                let sequence = match self.purge(&accepted.purges, &accepted.who, journey.now()).await {
+                    Ok(sequence) => sequence,
+                    Err(NotPurged::TooLarge(error)) => return refuse(Refusal::TooLarge(error)),
+                    Err(NotPurged::NoRoom(error)) => return refuse(Refusal::NoRoom(error)),
+                };
                 for purge in &accepted.purges {
                     let (mode, what, by) = (purge.mode.name(), &purge.what, &accepted.who);
                     tracing::info!(target: "audit", id = %journey.id, %by, peer = %request.peer, mode, %what, sequence = sequence.get(), "purged");
                 }
-                Some(self.say(journey, accepted.answer(sequence), CacheResult::Synthetic, "purge"))
+                self.say(journey, accepted.answer(sequence), CacheResult::Synthetic, "purge")
             }
         }
     }
@@ -134,8 +169,11 @@ impl Pipeline {
         result: CacheResult,
         detail: &'static str,
     ) -> Response {
-        let PurgeAnswer { status, allow, content_type, body } = answer;
+        let PurgeAnswer { status, allow, retry_after, content_type, body } = answer;
         let mut response = plain(status, content_type, body.into(), journey.outcome(result, detail));
+        if let Some(seconds) = retry_after {
+            response.fields.push("Retry-After", seconds.as_bytes());
+        }
         if let Some(allow) = allow {
             response.fields.push("Allow", allow.as_bytes());
         }

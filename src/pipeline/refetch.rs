@@ -75,10 +75,13 @@ impl Refetching {
 
     /// Runs `append`, which enters a purge and answers its first and last number, and leaves an order for it.
     /// Nothing that falls by the purge is missed. Answers the last number.
-    pub fn order(&self, append: impl FnOnce() -> (Sequence, Sequence)) -> Sequence {
+    ///
+    /// # Errors
+    /// Those of `append`, which has entered nothing then.
+    pub fn order<E>(&self, append: impl FnOnce() -> Result<(Sequence, Sequence), E>) -> Result<Sequence, E> {
         let mut orders = self.orders.lock();
         self.open.store(orders.len() + 1, Ordering::SeqCst);
-        let (first, last) = append();
+        let (first, last) = append().inspect_err(|_| self.open.store(orders.len(), Ordering::SeqCst))?;
         if orders.len() < ORDERS_MAX {
             orders.push(Order { first, last, wanted: Vec::new() });
         } else {
@@ -88,7 +91,7 @@ impl Refetching {
             );
         }
         self.open.store(orders.len(), Ordering::SeqCst);
-        last
+        Ok(last)
     }
 
     /// `response` fell by the entry `by`.
@@ -182,7 +185,7 @@ mod tests {
     #[test]
     fn what_was_asked_for_most_is_asked_for_first_and_not_more_than_the_bound() {
         let refetching = Refetching::new(RefetchSettings { most: 2, at_once: 1 });
-        refetching.order(|| (Sequence::new(1), Sequence::new(2)));
+        refetching.order(|| Ok::<_, ()>((Sequence::new(1), Sequence::new(2)))).unwrap();
         refetching.orders.lock()[0].wanted.extend([wanted(3), wanted(9), wanted(5)]);
         assert!(refetching.take_due(Sequence::new(1)).is_empty());
         let due: Vec<u32> = refetching.take_due(Sequence::new(2)).iter().map(|wanted| wanted.hits).collect();
@@ -194,7 +197,7 @@ mod tests {
     fn orders_that_wait_are_bounded() {
         let refetching = Refetching::new(RefetchSettings::default());
         for number in 1..1000 {
-            refetching.order(|| (Sequence::new(number), Sequence::new(number)));
+            refetching.order(|| Ok::<_, ()>((Sequence::new(number), Sequence::new(number)))).unwrap();
         }
         assert_eq!(refetching.orders.lock().len(), ORDERS_MAX);
     }

@@ -792,3 +792,89 @@ fn where_the_route_says_so_a_strangers_post_takes_nothing() {
     larder.post("/blog/group", b"x").expect_status(200);
     assert_eq!(gone(&larder, &pages), pages);
 }
+
+/// Three thousand bans that match nothing once emptied the whole cache: there was no room for them.
+#[test]
+fn a_burst_of_bans_that_match_nothing_waits_for_the_sweeper_and_empties_nothing() {
+    let origin = shop();
+    let configuration = "[cache]\nledger_expressions = 20\nledger_wait = \"1m\"\nsweep_pause = \"10ms\"\n";
+    let larder = Larder::before_with(&origin.url(), &format!("{configuration}{OPEN}"));
+    prime(&larder, &PAGES);
+    for number in 0..100 {
+        let url = format!("nothing-{number}-[a-z]+$");
+        larder.request("BAN", "/", &[("X-Host", ".*"), ("X-Url", &url)], b"").expect_status(200);
+        let exactly = format!("^/nothing/{number}$");
+        larder.request("BAN", "/", &[("X-Url", &exactly)], b"").expect_status(200);
+    }
+    for page in PAGES {
+        larder.get(page).expect_hit();
+    }
+    assert_eq!(larder.metric("larder_ledger_widened_total", ""), 0.0);
+    // And none of them was lost.
+    larder.request("BAN", "/", &[("X-Url", "^/abou[t]$")], b"").expect_status(200);
+    assert_eq!(gone(&larder, &PAGES), ["/about"]);
+}
+
+/// Once such an expression was taken, and made one of everything.
+#[test]
+fn a_purge_that_is_too_large_is_refused_with_the_limit_and_takes_nothing() {
+    let origin = shop();
+    let larder = Larder::before_with(&origin.url(), &format!("{OPEN}names = 3\nname_bytes = \"100B\"\n"));
+    prime(&larder, &PAGES);
+    let tests: Vec<String> = (0..100).map(|n| format!("url ~ \"(x{{30}}y{{30}}){{9}}{n}\"")).collect();
+    let expression = tests.join(" || ");
+    let long = "x".repeat(200);
+    let many = ["--tag", "a", "--tag", "b", "--tag", "c", "--tag", "d"];
+    let cases: [(&[&str], Json, &str); 3] = [
+        (&["--expression", &expression], json!({"expression": expression}), "bytes are allowed"),
+        (&["--tag", &long], json!({"tags": [long]}), "100 are allowed"),
+        (&many, json!({"tags": ["a", "b", "c", "d"]}), "3 are allowed"),
+    ];
+    for (arguments, body, words) in cases {
+        let error = command(&larder, &[&["purge"], arguments].concat()).unwrap_err();
+        assert!(error.contains(words), "{error}");
+        let fields = [("Content-Type", "application/json")];
+        let answer = larder.admin().request("POST", "/v1/purge", &fields, body.to_string().as_bytes());
+        assert_eq!(answer.status, 413, "{answer}");
+        assert!(answer.text().contains(words), "{}", answer.text());
+    }
+    let answer = larder.request("BAN", "/", &[("X-Url", &format!("{}z", "(x{90}y{90}){90}"))], b"");
+    assert!(answer.status == 413 && answer.text().contains("allowed"), "{answer}: {}", answer.text());
+    let answer = larder.request("PURGE", "/", &[("Surrogate-Key", "a b c d")], b"").expect_status(413);
+    assert!(answer.text().contains("3 are allowed"), "{}", answer.text());
+    assert!(larder.metric("larder_refused_requests_total", "purge-too-large") >= 2.0);
+    assert_eq!(larder.metric("larder_ledger_head", ""), 0.0);
+    for page in PAGES {
+        larder.get(page).expect_hit();
+    }
+}
+
+/// One site's answers that name thousands of cache groups cost another site nothing.
+#[test]
+fn a_site_whose_answers_invalidate_thousands_of_groups_empties_no_other() {
+    let origin = Origin::scripted(|asked, wire| match asked.method.as_str() {
+        "GET" => wire.answer("Cache-Control: max-age=600\r\nCache-Groups: \"menu\"\r\n", "page"),
+        _ => {
+            let groups: Vec<String> = (0..2_000).map(|n| format!("\"g{}-{n}\"", asked.number)).collect();
+            wire.answer(&format!("Cache-Group-Invalidation: {}\r\n", groups.join(", ")), "written")
+        }
+    });
+    for most in ["100", "100000"] {
+        let configuration =
+            format!("[cache]\nmax_groups = {most}\nledger_entries = 500\nledger_wait = \"0s\"\n");
+        let larder = Larder::before_with(&origin.url(), &configuration);
+        prime(&larder, &["/page"]);
+        let of_the_other = |request: &str| {
+            let head = format!("{request} HTTP/1.1\r\nHost: other.example\r\nContent-Length: 0\r\n");
+            let answer = larder.exchange_raw(format!("{head}Connection: close\r\n\r\n").as_bytes());
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+        of_the_other("GET /page");
+        for _ in 0..10 {
+            assert!(of_the_other("POST /write").starts_with("HTTP/1.1 200"));
+        }
+        larder.get("/page").expect_hit();
+        // Of its own, more than it named: it named too many.
+        assert!(!of_the_other("GET /page").contains("hit"), "{most}");
+    }
+}

@@ -30,7 +30,7 @@ use http::{Method, StatusCode};
 
 use crate::message::Fields;
 use crate::store::expression::{Expression, ExpressionError, ExpressionLimits, Quoted};
-use crate::store::ledger::{Mode, Purge, Sequence, What};
+use crate::store::ledger::{Mode, NoRoom, Purge, Sequence, TooLarge, What};
 use crate::store::tags::Separator;
 
 pub use access::{PurgeAccess, PurgeToken};
@@ -88,6 +88,10 @@ pub enum Refusal {
     CookieOnly,
     #[error("{0}")]
     NotAnExpression(ExpressionError),
+    #[error("{0}")]
+    TooLarge(TooLarge),
+    #[error("{0}; nothing was purged: try again")]
+    NoRoom(NoRoom),
 }
 
 /// The answer to a purge.
@@ -96,6 +100,8 @@ pub struct PurgeAnswer {
     pub status: StatusCode,
     /// The value of `Allow`, where there must be one (RFC 9110 §15.5.6).
     pub allow: Option<&'static str>,
+    /// The value of `Retry-After`, where the same may be asked again.
+    pub retry_after: Option<&'static str>,
     pub content_type: &'static str,
     pub body: String,
 }
@@ -107,6 +113,7 @@ impl Accepted {
         PurgeAnswer {
             status: StatusCode::OK,
             allow: None,
+            retry_after: None,
             content_type: "application/json",
             body: format!("{{\"status\":\"ok\",\"id\":\"{sequence}\",\"sequence\":{sequence}}}\n"),
         }
@@ -124,17 +131,24 @@ impl Refusal {
             Refusal::NothingNamed(_) => "purge-nothing-named",
             Refusal::NotText(_) => "purge-not-text",
             Refusal::CookieOnly => "purge-cookie-only",
+            Refusal::NotAnExpression(error) if error.is_too_large() => "purge-too-large",
             Refusal::NotAnExpression(_) => "purge-expression",
+            Refusal::TooLarge(_) | Refusal::NoRoom(NoRoom::Never) => "purge-too-large",
+            Refusal::NoRoom(NoRoom::Full) => "purge-no-room",
         }
     }
 
-    /// 405 where nobody may, 403 where this client may not, 400 where it may but said nothing sensible.
+    /// 405 where nobody may, 403 where this client may not, 400 where it may but said nothing sensible, 413 where it
+    /// said too much at once, 503 where there is no room now.
     pub fn status(&self) -> StatusCode {
         match self {
             Refusal::NobodyMay => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::AddressNotAllowed | Refusal::CameThroughProxy | Refusal::TokenNotKnown => {
                 StatusCode::FORBIDDEN
             }
+            Refusal::NotAnExpression(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::TooLarge(_) | Refusal::NoRoom(NoRoom::Never) => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::NoRoom(NoRoom::Full) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::NothingNamed(_)
             | Refusal::NotText(_)
             | Refusal::CookieOnly
@@ -148,6 +162,7 @@ impl Refusal {
         PurgeAnswer {
             status,
             allow: (status == StatusCode::METHOD_NOT_ALLOWED).then_some("GET, HEAD"),
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some("1"),
             content_type: "text/plain; charset=utf-8",
             body: format!("{self}\n"),
         }

@@ -318,3 +318,18 @@ proptest::proptest! {
         let _ = TagPattern::read(&pattern);
     }
 }
+
+#[test]
+fn a_purge_that_finds_no_room_may_come_again_and_one_that_is_too_large_may_not() {
+    let full = Refusal::NoRoom(NoRoom::Full);
+    let answer = full.answer();
+    assert_eq!((full.name(), answer.status.as_u16(), answer.retry_after), ("purge-no-room", 503, Some("1")));
+    let never = Refusal::NoRoom(NoRoom::Never);
+    assert_eq!((never.name(), never.status().as_u16()), ("purge-too-large", 413));
+    for pattern in [format!("({}y{{90}}){{90}}", "x{90}"), "x".repeat(20_000)] {
+        let head = format!("BAN / HTTP/1.1\nHost: a\nX-Url: {pattern}");
+        let refusal = refusal(&head, &local_access(), Some(LOCAL));
+        assert_eq!((refusal.name(), refusal.status().as_u16()), ("purge-too-large", 413), "{refusal}");
+        assert!(refusal.to_string().contains("bytes are allowed"), "{refusal}");
+    }
+}

@@ -10,16 +10,29 @@ pub struct ExpressionError {
     at: Range<usize>,
     message: String,
     help: Option<String>,
+    too_large: bool,
 }
 
 impl ExpressionError {
     pub(super) fn new(source: &str, at: Range<usize>, message: impl Into<String>) -> Self {
-        ExpressionError { source: source.into(), at, message: message.into(), help: None }
+        ExpressionError { source: source.into(), at, message: message.into(), help: None, too_large: false }
     }
 
     pub(super) fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// The same, of something that would be right if it were smaller; says what is allowed.
+    pub(super) fn too_large(mut self, most: usize, unit: &str) -> Self {
+        self.too_large = true;
+        self.help = Some(format!("{most} {unit} are allowed"));
+        self
+    }
+
+    /// Whether it is understood, and larger than the limits.
+    pub fn is_too_large(&self) -> bool {
+        self.too_large
     }
 
     /// What is wrong, without the place.
@@ -52,6 +65,11 @@ impl fmt::Display for ExpressionError {
             self.source.chars().skip(skipped).take((before.len() - skipped) + within.min(CONTEXT) + CONTEXT);
         // A line break or an escape sequence must not break the picture, nor the operator's terminal.
         let shown: String = shown.map(|char| if char.is_control() { ' ' } else { char }).collect();
+        if self.source.is_empty() {
+            // There is no place to show.
+            write!(f, "{}", self.message)?;
+            return self.help.as_ref().map_or(Ok(()), |help| write!(f, ": {help}"));
+        }
         writeln!(f, "{}", self.message)?;
         writeln!(f, "  {shown}")?;
         write!(f, "  {}{}", " ".repeat(before.len() - skipped), "^".repeat(within.clamp(1, CONTEXT)))?;

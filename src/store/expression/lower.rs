@@ -8,14 +8,27 @@ use crate::store::tags::TagDigest;
 pub enum Lowered {
     Everything,
     Host(Box<str>),
-    Prefix { host: Option<Box<str>>, path: Box<[u8]> },
+    Prefix {
+        host: Option<Box<str>>,
+        path: Box<[u8]>,
+    },
+    /// One path and query exactly, on one host or on all.
+    Url {
+        host: Option<Box<str>>,
+        url: Box<[u8]>,
+    },
+    /// One path exactly, with whatever query.
+    Path {
+        host: Option<Box<str>>,
+        path: Box<[u8]>,
+    },
     Tag(TagDigest),
 }
 
 pub(super) fn lower(root: &Node) -> Option<Lowered> {
     let mut host: Option<Box<str>> = None;
     let mut prefix: Option<Box<[u8]>> = None;
-    let mut tag = None;
+    let (mut tag, mut url, mut exact_path) = (None, None, None);
     for node in conjunction(root) {
         let Node::Text { field, is: true, pattern } = node else { return None };
         match (field, shape(field, pattern)) {
@@ -24,17 +37,23 @@ pub(super) fn lower(root: &Node) -> Option<Lowered> {
             (TextField::Path | TextField::Url, Shape::Begins(text)) if prefix.is_none() => {
                 prefix = Some(text.into_bytes().into());
             }
+            (TextField::Url, Shape::Exactly(text)) if url.is_none() => url = Some(text.into_bytes().into()),
+            (TextField::Path, Shape::Exactly(text)) if exact_path.is_none() => {
+                exact_path = Some(text.into_bytes().into());
+            }
             (TextField::Tag, Shape::Exactly(text)) if tag.is_none() => {
                 tag = Some(TagDigest::of(text.as_bytes()))
             }
             _ => return None,
         }
     }
-    match (host, prefix, tag) {
-        (None, None, None) => Some(Lowered::Everything),
-        (Some(host), None, None) => Some(Lowered::Host(host)),
-        (host, Some(path), None) => Some(Lowered::Prefix { host, path }),
-        (None, None, Some(tag)) => Some(Lowered::Tag(tag)),
+    match (host, prefix, url, exact_path, tag) {
+        (None, None, None, None, None) => Some(Lowered::Everything),
+        (Some(host), None, None, None, None) => Some(Lowered::Host(host)),
+        (host, Some(path), None, None, None) => Some(Lowered::Prefix { host, path }),
+        (host, None, Some(url), None, None) => Some(Lowered::Url { host, url }),
+        (host, None, None, Some(path), None) => Some(Lowered::Path { host, path }),
+        (None, None, None, None, Some(tag)) => Some(Lowered::Tag(tag)),
         _ => None,
     }
 }
@@ -88,6 +107,8 @@ fn shape(field: &TextField, pattern: &Pattern) -> Shape {
             // A path has no question mark, though the URL that it is the beginning of has.
             (TextField::Path, Shape::Begins(text)) if text.contains('?') => Shape::Other,
             (TextField::Path | TextField::Url, Shape::Begins(text)) => Shape::Begins(text),
+            // `$` is the end of the text, and nothing else: the patterns are not of several lines.
+            (TextField::Path | TextField::Url, Shape::Exactly(text)) => Shape::Exactly(text),
             _ => Shape::Other,
         },
     }

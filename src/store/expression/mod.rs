@@ -45,11 +45,19 @@ pub struct ExpressionLimits {
     pub tests: usize,
     /// Bytes that the compiled form of one regular expression may take.
     pub regex_size: usize,
+    /// Bytes that the whole may take, compiled.
+    pub compiled: usize,
 }
 
 impl Default for ExpressionLimits {
     fn default() -> Self {
-        ExpressionLimits { length: 8 * 1024, depth: 32, tests: 256, regex_size: 256 * 1024 }
+        ExpressionLimits {
+            length: 8 * 1024,
+            depth: 32,
+            tests: 256,
+            regex_size: 256 * 1024,
+            compiled: 1 << 20,
+        }
     }
 }
 
@@ -123,14 +131,20 @@ impl Expression {
     /// The text is not an expression, or is larger than the limits; the error says where and why.
     pub fn parse(source: &str, limits: &ExpressionLimits) -> Result<Arc<Self>, ExpressionError> {
         let root = parse::parse(source, limits)?;
-        Ok(Arc::new(Expression {
+        let expression = Expression {
             source: root.to_string().into(),
             lowered: lower::lower(&root),
             required_host: lower::required_host(&root),
             depends_on_age: root.depends_on_age(),
             goes_by_query: root.goes_by_query(),
             root,
-        }))
+        };
+        let weight = expression.weight();
+        if weight > limits.compiled {
+            let message = format!("the expression takes {weight} bytes, compiled");
+            return Err(ExpressionError::new("", 0..0, message).too_large(limits.compiled, "bytes"));
+        }
+        Ok(Arc::new(expression))
     }
 
     /// Whether it holds for a response. `at` is when the expression was said: `age` means the age then.

@@ -31,9 +31,8 @@ const NAMES: [&str; 15] = [
 
 pub(super) fn parse(source: &str, limits: &ExpressionLimits) -> Result<Node, ExpressionError> {
     if source.len() > limits.length {
-        let message =
-            format!("the expression is {} bytes long, and {} are allowed", source.len(), limits.length);
-        return Err(ExpressionError::new("", 0..0, message));
+        let message = format!("the expression is {} bytes long", source.len());
+        return Err(ExpressionError::new("", 0..0, message).too_large(limits.length, "bytes"));
     }
     let mut parser = Parser { source, at: 0, depth: 0, tests: 0, limits };
     let root = parser.any()?;
@@ -121,7 +120,8 @@ impl<'a> Parser<'a> {
     /// Steps over one byte that opens something.
     fn descend(&mut self) -> Parsed<()> {
         if self.depth >= self.limits.depth {
-            return Err(self.error_here(format!("more than {} levels within each other", self.limits.depth)));
+            let message = format!("more than {} levels within each other", self.limits.depth);
+            return Err(self.error_here(message).too_large(self.limits.depth, "levels"));
         }
         self.depth += 1;
         self.at += 1;
@@ -131,7 +131,8 @@ impl<'a> Parser<'a> {
     fn test(&mut self) -> Parsed<Node> {
         let started = self.at;
         if self.tests >= self.limits.tests {
-            return Err(self.error_here(format!("more than {} comparisons", self.limits.tests)));
+            let message = format!("more than {} comparisons", self.limits.tests);
+            return Err(self.error_here(message).too_large(self.limits.tests, "comparisons"));
         }
         self.tests += 1;
         let field = self.field()?;
@@ -375,7 +376,7 @@ impl<'a> Parser<'a> {
         match error {
             regex::Error::CompiledTooBig(limit) => {
                 let message = format!("the regular expression compiles to more than {limit} bytes");
-                ExpressionError::new(self.source, at, message)
+                ExpressionError::new(self.source, at, message).too_large(*limit, "bytes")
             }
             other => {
                 // The library draws its own picture; its last line says what is wrong.

@@ -283,6 +283,14 @@ fn bans_that_have_an_index_are_lowered() {
         host: host.map(Box::from),
         path: path.as_bytes().into(),
     };
+    let url = |host: Option<&str>, url: &str| Lowered::Url {
+        host: host.map(Box::from),
+        url: url.as_bytes().into(),
+    };
+    let path = |host: Option<&str>, path: &str| Lowered::Path {
+        host: host.map(Box::from),
+        path: path.as_bytes().into(),
+    };
     for (source, expected) in [
         (r#"req.http.host == "A.example""#, Some(Lowered::Host("a.example".into()))),
         (r#"host ~ "^A\.example$""#, Some(Lowered::Host("a.example".into()))),
@@ -300,7 +308,14 @@ fn bans_that_have_an_index_are_lowered() {
         (r#"host != a"#, None),
         (r#"host == a || host == b"#, None),
         (r#"url ~ "/x/""#, None),
-        (r#"url ~ "^/x$""#, None),
+        (r#"url ~ "^/x$""#, Some(url(None, "/x"))),
+        (r#"host == a && url == "/x?y""#, Some(url(Some("a"), "/x?y"))),
+        (r#"path == "/x""#, Some(path(None, "/x"))),
+        (r#"host ~ "^a$" && path ~ "^/x\.html$""#, Some(path(Some("a"), "/x.html"))),
+        (r#"url == "/x" && status == 404"#, None),
+        (r#"url == "/x" && path == "/x""#, None),
+        (r#"url != "/x""#, None),
+        (r#"query == "x""#, None),
         (r#"url ~ "^/x+""#, None),
         (r#"url ~ "^/x|^/y""#, None),
         (r#"url ~ "^/\d""#, None),

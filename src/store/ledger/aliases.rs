@@ -37,12 +37,14 @@ impl Aliases {
                 None => &self.anywhere,
             },
             Selector::Prefix { host, path } if path.contains(&b'?') => by_host(host.as_deref()),
+            Selector::Url { host, .. } => by_host(host.as_deref()),
             Selector::Expression(expression) if expression.goes_by_query() => {
                 by_host(expression.required_host())
             }
             // By path, host and tags alone: what is stored falls itself.
             Selector::Prefix { .. }
             | Selector::Expression(_)
+            | Selector::Path { .. }
             | Selector::Page(_)
             | Selector::Tag(_)
             | Selector::Host(_)

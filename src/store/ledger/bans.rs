@@ -95,18 +95,26 @@ impl Bans {
         index.is_ok_and(|index| list.bans[index].expression.is_some())
     }
 
-    /// The host that the entry of this number is confined to, and what it says.
-    pub(super) fn host_and_slot(&self, sequence: u64) -> Option<(Option<Box<str>>, Slot)> {
+    /// What the entry of this number says.
+    pub(super) fn slot(&self, sequence: u64) -> Option<Slot> {
         let list = self.list.read();
         let index = list.bans.binary_search_by_key(&sequence, |ban| ban.sequence).ok()?;
         let ban = &list.bans[index];
-        let host = ban.expression.as_ref()?.required_host().map(Box::from);
-        Some((host, ban.slot.clone()))
+        ban.expression.as_ref().map(|_| ban.slot.clone())
     }
 
-    /// The number of the oldest entry.
-    pub(super) fn oldest(&self) -> Option<u64> {
-        self.list.read().bans.iter().find(|ban| ban.expression.is_some()).map(|ban| ban.sequence)
+    /// Bytes that the entry of this number takes.
+    pub(super) fn weight_of(&self, sequence: u64) -> usize {
+        let list = self.list.read();
+        let found = list.bans.binary_search_by_key(&sequence, |ban| ban.sequence);
+        let expression = found.ok().and_then(|index| list.bans[index].expression.as_ref());
+        expression.map_or(0, |expression| expression.weight())
+    }
+
+    /// Whether the same words stand already: then one more of them takes no room.
+    pub(super) fn says(&self, expression: &Expression, mode: Mode) -> bool {
+        let words = (Box::from(expression.source()), mode == Mode::Hard);
+        !expression.depends_on_age() && self.list.read().words.contains_key(&words)
     }
 
     /// How many there are.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::semantics::authority::host_of;
 use crate::store::expression::Expression;
 use crate::store::tags::{TagDigest, digest_of};
 
@@ -70,6 +71,10 @@ pub enum Selector {
     Tag(TagDigest),
     /// All responses whose path and query begin with these bytes; on one host, or on all.
     Prefix { host: Option<Box<str>>, path: Box<[u8]> },
+    /// One path and query exactly, as they were asked for; on one host, or on all.
+    Url { host: Option<Box<str>>, url: Box<[u8]> },
+    /// One path exactly, as it was asked for, with whatever query; on one host, or on all.
+    Path { host: Option<Box<str>>, path: Box<[u8]> },
     /// All responses of one host, in the normal form in which subjects give it.
     Host(Box<str>),
     /// All responses for which the expression holds.
@@ -88,6 +93,16 @@ impl HostDigest {
     pub fn of(host: &str) -> Self {
         // Zero is free for "no host".
         HostDigest(digest_of(&[host.as_bytes()]).max(1))
+    }
+
+    /// The digest of a host as a purge names it: `example.com:*` is the host whatever its port.
+    pub(super) fn named(host: &str) -> Self {
+        host.strip_suffix(":*").map_or_else(|| HostDigest::of(host), HostDigest::any_port_of)
+    }
+
+    /// The digest of all ports of this one's host.
+    pub(super) fn any_port_of(host: &str) -> Self {
+        HostDigest(digest_of(&[host_of(host).as_bytes(), b"*"]).max(1))
     }
 
     pub(super) const fn get(self) -> u64 {

@@ -3,13 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::births::Birth;
-use super::entry::Sequence;
+use super::entry::{HostDigest, Sequence};
 use super::marks::Mark;
 use super::slot::Finding;
 use super::standing::{Review, Standing};
 use super::subject::Subject;
 use super::{Condemned, Ledger, Verdict};
 use crate::store::tags::TagDigest;
+
+fn path_of(target: &[u8]) -> &[u8] {
+    memchr::memchr(b'?', target).map_or(target, |mark| &target[..mark])
+}
 
 impl Ledger {
     /// Judges a response against every entry after `since`.
@@ -42,24 +46,32 @@ impl Ledger {
         let latest = &self.latest.0;
         let since = finding.since;
         let is_new = |kind: &AtomicU64| kind.load(Ordering::Acquire) > since;
-        let mut see = |mark: Mark| self.marks.show(mark, finding);
         if is_new(&latest.key) {
-            see(Mark::key(subject.key()));
+            self.marks.show(Mark::key(subject.key()), finding);
         }
         if is_new(&latest.page) {
-            see(Mark::page(subject.page()));
+            self.marks.show(Mark::page(subject.page()), finding);
         }
         if is_new(&latest.host) {
-            see(Mark::host(subject.host()));
-            see(Mark::any_port_of(subject.host()));
+            self.marks.show(Mark::host(subject.host()), finding);
+            self.marks.show(Mark::any_port_of(subject.host()), finding);
         }
         if is_new(&latest.tag) {
             for tag in subject.tags() {
-                see(Mark::tag(*tag));
+                self.marks.show(Mark::tag(*tag), finding);
             }
             if subject.tags().first() == Some(&TagDigest::ANY) {
                 latest.any_tag.show(finding);
             }
+        }
+        let host = || HostDigest::of(subject.host());
+        if is_new(&latest.url) {
+            self.marks.show(Mark::url(None, subject.target()), finding);
+            self.marks.show(Mark::url(Some(host()), subject.target()), finding);
+        }
+        if is_new(&latest.path) {
+            self.marks.show(Mark::path(None, path_of(subject.target())), finding);
+            self.marks.show(Mark::path(Some(host()), path_of(subject.target())), finding);
         }
         if is_new(&latest.prefix) && !finding.is_settled() {
             self.prefixes.find(subject.host(), subject.target(), finding);
@@ -68,12 +80,20 @@ impl Ledger {
             self.bans.find(subject, finding);
         }
         if self.coarse.is_newer_than(since) && !finding.is_settled() {
-            let host = subject.host();
-            let hosts = [Mark::host(host), Mark::any_port_of(host)];
-            let marks = [Mark::key(subject.key()), Mark::page(subject.page())].into_iter().chain(hosts);
-            for mark in marks.chain(subject.tags().iter().copied().map(Mark::tag)) {
-                self.coarse.find(mark, finding);
-            }
+            let (host, any_port, target) =
+                (host(), HostDigest::any_port_of(subject.host()), subject.target());
+            let marks = [
+                Mark::key(subject.key()),
+                Mark::page(subject.page()),
+                Mark::of_host(host),
+                Mark::of_host(any_port),
+                Mark::url(None, target),
+                Mark::url(Some(host), target),
+                Mark::path(None, path_of(target)),
+                Mark::path(Some(host), path_of(target)),
+            ];
+            let marks = marks.into_iter().chain(subject.tags().iter().copied().map(Mark::tag));
+            self.coarse.find([host, any_port], marks, finding);
         }
         self.coarse.everything.show(finding);
     }

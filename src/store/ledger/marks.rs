@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
+use super::entry::HostDigest;
 use super::slot::{Finding, Slot};
-use crate::semantics::authority::host_of;
 use crate::store::tags::{TagDigest, digest_of};
 
 /// The digest of one exact thing, its kind in the lowest bits.
@@ -15,7 +15,8 @@ use crate::store::tags::{TagDigest, digest_of};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Mark(u128);
 
-const KIND: u128 = 0b11;
+const KIND_BITS: u32 = 3;
+const KIND: u128 = (1 << KIND_BITS) - 1;
 
 impl Mark {
     pub(super) fn key(digest: u128) -> Self {
@@ -27,24 +28,33 @@ impl Mark {
     }
 
     pub(super) fn tag(tag: TagDigest) -> Self {
-        Mark(u128::from(tag.get()) << 2 | 2)
+        Mark(u128::from(tag.get()) << KIND_BITS | 2)
     }
 
     /// `example.com:*` is the host whatever its port.
     pub(super) fn host(host: &str) -> Self {
-        match host.strip_suffix(":*") {
-            Some(host) => Mark::of_host_digest(digest_of(&[host.as_bytes(), b"*"]).max(1)),
-            None => Mark::of_host_digest(digest_of(&[host.as_bytes()]).max(1)),
-        }
+        Mark::of_host(HostDigest::named(host))
     }
 
     /// The mark of all ports of this one's host.
     pub(super) fn any_port_of(host: &str) -> Self {
-        Mark::of_host_digest(digest_of(&[host_of(host).as_bytes(), b"*"]).max(1))
+        Mark::of_host(HostDigest::any_port_of(host))
     }
 
-    pub(super) fn of_host_digest(digest: u64) -> Self {
-        Mark(u128::from(digest) << 2 | 3)
+    pub(super) fn of_host(host: HostDigest) -> Self {
+        Mark(u128::from(host.get()) << KIND_BITS | 3)
+    }
+
+    /// A URL (path and query) as an expression says it, on one host or all.
+    pub(super) fn url(host: Option<HostDigest>, url: &[u8]) -> Self {
+        let host = host.map_or(0, HostDigest::get).to_le_bytes();
+        Mark(u128::from(digest_of(&[b"url", &host, url])) << KIND_BITS | 4)
+    }
+
+    /// A path as an expression says it, on one host or all.
+    pub(super) fn path(host: Option<HostDigest>, path: &[u8]) -> Self {
+        let host = host.map_or(0, HostDigest::get).to_le_bytes();
+        Mark(u128::from(digest_of(&[b"path", &host, path])) << KIND_BITS | 5)
     }
 
     /// Sixty-four well-mixed bits of it.

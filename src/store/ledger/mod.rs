@@ -6,7 +6,8 @@
 //! - Numbers are strictly increasing and without gaps.
 //! - No entry that still matters is lost. Entries are dropped when all that is stored has been judged
 //!   against them; where there are more than the bound, the oldest become wider ones (a superset falls).
-//! - A purge is never refused.
+//! - [`append`](Ledger::append) never refuses: for what has happened already. Who can come again later asks for room
+//!   first ([`try_append_all`](Ledger::try_append_all), [`in_turn`](Ledger::in_turn)).
 //!
 //! What it never does: hold a lock across an await or while an expression is evaluated, or read the clock.
 //!
@@ -29,6 +30,7 @@ mod marks;
 mod order;
 mod prefixes;
 mod purge;
+mod room;
 mod slot;
 mod standing;
 mod subject;
@@ -41,9 +43,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use births::Birth;
+pub use coarse::Scope;
 pub use entry::{Cause, Home, HostDigest, Invalidation, Mode, Selector, Sequence};
 pub use history::Record;
-pub use purge::{Keys, Purge, What};
+pub use purge::{Keys, Purge, PurgeLimits, TooLarge, What};
+pub use room::NoRoom;
 pub use standing::{Review, Standing};
 pub use subject::{Asked, Subject};
 pub use sweep::Sweep;
@@ -51,10 +55,11 @@ pub use sweep::Sweep;
 use aliases::Aliases;
 use bans::{Added, Bans};
 use births::Births;
+use bounds::host_of;
 use coarse::Coarse;
 use history::History;
 use marks::{Mark, Marks};
-use order::{Order, Place};
+use order::{Counts, Mention, Order, Place};
 use prefixes::{PrefixHost, Prefixes};
 use slot::{SharedSlot, Slot};
 
@@ -65,16 +70,18 @@ use crate::store::tags::TagSettings;
 /// The bounds of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerSettings {
-    /// How many entries are kept apart at most. From half of it on, sweeping is wanted; beyond it, the
-    /// oldest become coarse: they condemn about one in 16,384 of the responses that have not been judged
-    /// since, besides those they were meant for (a prefix or an expression without a host: all of those).
-    /// About 200 bytes each.
+    /// How many entries are kept apart at most. From half of it on, sweeping is wanted; beyond it, the oldest of
+    /// the host that has most become wider: they condemn about one in 16,384 of its responses that have not been
+    /// judged since, besides those they were meant for (a prefix or an expression: all of those). Only where no host
+    /// is known it is a part of all. About 250 bytes each.
     pub entries: usize,
     /// How many of them may be expressions: each costs every stored response an evaluation, once. From
     /// half of it on, sweeping is wanted; beyond it, the oldest become coarse.
     pub expressions: usize,
-    /// How many bytes these may take, compiled.
+    /// How many bytes these may take, compiled, together with the text of prefixes.
     pub expression_memory: usize,
+    /// How long a purge waits for the sweeper where there is no room for it.
+    pub wait: Duration,
     /// How many recent invalidations are kept for people to look at.
     pub history: usize,
     /// How many bytes their names may take.
@@ -94,6 +101,7 @@ impl Default for LedgerSettings {
             entries: 100_000,
             expressions: 2_000,
             expression_memory: 64 << 20,
+            wait: Duration::from_secs(5),
             history: 1_000,
             history_bytes: 1 << 20,
             patience: Duration::from_secs(60),
@@ -154,6 +162,8 @@ pub struct LedgerStatus {
     /// Entries kept apart, expressions included.
     pub entries: usize,
     pub expressions: usize,
+    /// What the text of prefixes takes.
+    pub prefix_bytes: usize,
     /// Fetches and validations under way.
     pub in_flight: usize,
     /// Fetches since the start that took so long that they were given up.
@@ -177,6 +187,8 @@ struct Alone<T>(T);
 struct Latest {
     key: AtomicU64,
     page: AtomicU64,
+    url: AtomicU64,
+    path: AtomicU64,
     tag: AtomicU64,
     host: AtomicU64,
     prefix: AtomicU64,
@@ -202,7 +214,12 @@ pub struct Ledger {
     order: Mutex<Order>,
     entries: AtomicUsize,
     history: History,
-    coarsened: AtomicU64,
+    /// How many entries became wider, by how wide.
+    widened: [AtomicU64; Scope::ALL.len()],
+    /// How many purges wait until there is room for them.
+    waiting: AtomicUsize,
+    /// Told whenever entries were forgotten.
+    forgot: tokio::sync::Notify,
     beyond_memory: AtomicU64,
     sweep_wanted: tokio::sync::Notify,
     /// So that the sweeper is woken once for each time that the pressure rises.
@@ -232,7 +249,9 @@ impl Ledger {
             order: Mutex::default(),
             entries: AtomicUsize::new(0),
             history: History::new(settings.history, settings.history_bytes),
-            coarsened: AtomicU64::new(0),
+            widened: Default::default(),
+            waiting: AtomicUsize::new(0),
+            forgot: tokio::sync::Notify::new(),
             beyond_memory: AtomicU64::new(0),
             sweep_wanted: tokio::sync::Notify::new(),
             pressed: AtomicBool::new(false),
@@ -343,7 +362,7 @@ impl Ledger {
         let Invalidation { selector, mode, home, cause } = invalidation;
         let entry = Slot::of(mode, sequence, now);
         self.aliases.note(&selector, home, sequence);
-        self.index(order, selector, entry, mode, now);
+        self.index(order, selector, home, entry, mode, now);
         if let Some(cause) = cause {
             self.history.add(Record { sequence, at: now, mode, cause, fell: 0 });
         }
@@ -351,42 +370,75 @@ impl Ledger {
         self.head.0.store(sequence.get(), Ordering::Release);
     }
 
-    fn index(&self, order: &mut Order, selector: Selector, entry: Slot, mode: Mode, now: Moment) {
+    fn index(
+        &self,
+        order: &mut Order,
+        selector: Selector,
+        home: Option<Home>,
+        entry: Slot,
+        mode: Mode,
+        now: Moment,
+    ) {
         let latest = &self.latest.0;
         let sequence = entry.latest();
-        let (place, is_new, kind) = match selector {
+        let at_home = home.map(|home| home.host);
+        let mut counts = Counts { entries: 1, ..Counts::default() };
+        let (place, host, is_new, kind) = match selector {
             Selector::Everything => return self.coarse.everything.merge(&entry),
-            Selector::Key(digest) => self.note_mark(Mark::key(digest), entry, &latest.key),
-            Selector::Page(digest) => self.note_mark(Mark::page(digest), entry, &latest.page),
-            Selector::Host(host) => self.note_mark(Mark::host(&host), entry, &latest.host),
+            Selector::Key(digest) => self.note_mark(Mark::key(digest), at_home, entry, &latest.key),
+            Selector::Page(digest) => self.note_mark(Mark::page(digest), at_home, entry, &latest.page),
+            Selector::Host(host) => {
+                let host = HostDigest::named(&host);
+                self.note_mark(Mark::of_host(host), Some(host), entry, &latest.host)
+            }
             Selector::Tag(tag) => {
                 latest.any_tag.merge(&entry);
-                self.note_mark(Mark::tag(tag), entry, &latest.tag)
+                self.note_mark(Mark::tag(tag), at_home, entry, &latest.tag)
+            }
+            Selector::Url { host, url } => {
+                let host = host_of(host.as_deref());
+                self.note_mark(Mark::url(host, &url), host, entry, &latest.url)
+            }
+            Selector::Path { host, path } => {
+                let host = host_of(host.as_deref());
+                self.note_mark(Mark::path(host, &path), host, entry, &latest.path)
             }
             Selector::Prefix { host, path } => {
-                let host = host.map_or(PrefixHost::ALL, |host| PrefixHost::of(&host));
+                let of = host.as_deref().map_or(PrefixHost::ALL, PrefixHost::of);
                 let path: Arc<[u8]> = path.into();
-                let is_new = self.prefixes.note(host, &path, entry);
-                (Place::Prefix(host, path), is_new, &latest.prefix)
+                counts.bytes = path.len();
+                let is_new = self.prefixes.note(of, &path, entry);
+                (Place::Prefix(of, path), host_of(host.as_deref()), is_new, &latest.prefix)
             }
             Selector::Expression(expression) => match expression.lowered() {
                 // Said as an expression, but there is an index for it.
-                Some(lowered) => return self.index(order, lowered.clone().into(), entry, mode, now),
+                Some(lowered) => {
+                    return self.index(order, lowered.clone().into(), home, entry, mode, now);
+                }
                 None => {
+                    let host = host_of(expression.required_host());
+                    (counts.expressions, counts.bytes) = (1, expression.weight());
                     let added = self.bans.add(expression, mode, Sequence::new(sequence), now);
-                    (Place::Ban, matches!(added, Added::New), &latest.ban)
+                    (Place::Ban, host, matches!(added, Added::New), &latest.ban)
                 }
             },
         };
         kind.store(sequence, Ordering::Release);
-        order.push(sequence, place);
+        order.push(Mention { sequence, place, host });
         if is_new {
+            order.count(host, counts);
             self.entries.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn note_mark<'a>(&self, mark: Mark, entry: Slot, kind: &'a AtomicU64) -> (Place, bool, &'a AtomicU64) {
-        (Place::Mark(mark), self.marks.note(mark, entry), kind)
+    fn note_mark<'a>(
+        &self,
+        mark: Mark,
+        host: Option<HostDigest>,
+        entry: Slot,
+        kind: &'a AtomicU64,
+    ) -> (Place, Option<HostDigest>, bool, &'a AtomicU64) {
+        (Place::Mark(mark), host, self.marks.note(mark, entry), kind)
     }
 
     /// Counts one stored response that the entry `by` brought down, for the history.
@@ -420,10 +472,12 @@ impl Ledger {
             expressions: self.bans.len(),
             in_flight: self.births.count(),
             given_up: self.births.given_up(),
-            coarsened: self.coarsened.load(Ordering::Relaxed),
+            coarsened: self.widened().iter().map(|(_, count)| count).sum(),
+            prefix_bytes: self.prefixes.bytes(),
             beyond_memory: self.beyond_memory.load(Ordering::Relaxed),
             weight: entries * ENTRY_WEIGHT
                 + self.bans.weight()
+                + self.prefixes.bytes()
                 + self.order.lock().weight()
                 + self.coarse.weight()
                 + self.history.weight()
@@ -441,6 +495,8 @@ impl From<Lowered> for Selector {
             Lowered::Everything => Selector::Everything,
             Lowered::Host(host) => Selector::Host(host),
             Lowered::Prefix { host, path } => Selector::Prefix { host, path },
+            Lowered::Url { host, url } => Selector::Url { host, url },
+            Lowered::Path { host, path } => Selector::Path { host, path },
             Lowered::Tag(tag) => Selector::Tag(tag),
         }
     }

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 
-use super::marks::Mark;
 use super::slot::{Finding, Slot};
 use crate::store::tags::digest_of;
 
@@ -23,11 +23,6 @@ impl PrefixHost {
         // Zero stands for all hosts; a host that digests to it shares another's entries.
         PrefixHost(digest_of(&[host.as_bytes()]).max(1))
     }
-
-    /// The mark of the host, for when its entries become coarse.
-    pub(super) fn mark(self) -> Option<Mark> {
-        (self != PrefixHost::ALL).then(|| Mark::of_host_digest(self.0))
-    }
 }
 
 type Ordered = BTreeMap<Arc<[u8]>, Slot>;
@@ -35,11 +30,13 @@ type Ordered = BTreeMap<Arc<[u8]>, Slot>;
 /// All prefix entries, by host.
 pub(super) struct Prefixes {
     hosts: RwLock<HashMap<PrefixHost, Ordered, RandomState>>,
+    /// What the prefixes themselves take.
+    bytes: AtomicUsize,
 }
 
 impl Prefixes {
     pub(super) fn new() -> Self {
-        Prefixes { hosts: RwLock::new(HashMap::default()) }
+        Prefixes { hosts: RwLock::new(HashMap::default()), bytes: AtomicUsize::new(0) }
     }
 
     /// Notes an entry; answers whether the prefix is new.
@@ -48,7 +45,16 @@ impl Prefixes {
         let ordered = hosts.entry(host).or_default();
         let before = ordered.len();
         ordered.entry(path.clone()).or_default().merge(&entry);
-        ordered.len() > before
+        let is_new = ordered.len() > before;
+        if is_new {
+            self.bytes.fetch_add(path.len(), Ordering::Relaxed);
+        }
+        is_new
+    }
+
+    /// Bytes of all prefixes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn slot(&self, host: PrefixHost, path: &[u8]) -> Option<Slot> {
@@ -68,6 +74,7 @@ impl Prefixes {
             return None;
         }
         let removed = ordered.remove(path);
+        self.bytes.fetch_sub(path.len(), Ordering::Relaxed);
         if ordered.is_empty() {
             hosts.remove(&host);
         }

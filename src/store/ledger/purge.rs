@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::entry::{Home, HostDigest, Invalidation, Mode, Selector};
 use crate::semantics::authority::host_of;
-use crate::store::expression::Expression;
+use crate::store::expression::{Expression, ExpressionLimits};
 use crate::store::tags::TagDigest;
 
 /// What somebody wants purged.
@@ -38,6 +38,59 @@ pub enum What {
 pub struct Purge {
     pub what: What,
     pub mode: Mode,
+}
+
+/// How much one request to purge may name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PurgeLimits {
+    /// How many things.
+    pub names: usize,
+    /// Bytes of each name.
+    pub name_bytes: usize,
+    pub expression: ExpressionLimits,
+}
+
+impl Default for PurgeLimits {
+    fn default() -> Self {
+        PurgeLimits { names: 10_000, name_bytes: 4 * 1024, expression: ExpressionLimits::default() }
+    }
+}
+
+/// Purges that are larger than the limits: a request that must be made in parts, or otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooLarge {
+    #[error("{count} things are named, and {most} are allowed at a time")]
+    Names { count: usize, most: usize },
+    #[error("a name is {length} bytes long, and {most} are allowed: {beginning}…")]
+    Name { length: usize, most: usize, beginning: String },
+}
+
+impl PurgeLimits {
+    /// Whether these purges are within the limits. An expression's own are checked when it is read.
+    ///
+    /// # Errors
+    /// They are not.
+    pub fn check(&self, purges: &[Purge]) -> Result<(), TooLarge> {
+        const SHOWN: usize = 60;
+        if purges.len() > self.names {
+            return Err(TooLarge::Names { count: purges.len(), most: self.names });
+        }
+        for purge in purges {
+            let name = match &purge.what {
+                What::Url { target: name, .. }
+                | What::Page { path: name, .. }
+                | What::Tag(name)
+                | What::Prefix { path: name, .. }
+                | What::Host(name) => name,
+                What::Expression(_) | What::Everything => continue,
+            };
+            if name.len() > self.name_bytes {
+                let beginning = name.chars().take(SHOWN).collect();
+                return Err(TooLarge::Name { length: name.len(), most: self.name_bytes, beginning });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The store's key function, with the rules of the route that a URL belongs to applied.
