@@ -139,6 +139,12 @@ impl Resolver<'_, '_> {
         };
         let backends = self.backends(file.backend.0, overrides.endpoints);
         let routes = self.routes(&file.route, &file.cache, &backends)?;
+        let forwarded = &file.server.forwarded;
+        if !forwarded.keyed.is_empty() && forwarded.trust.is_empty() && !forwarded.trust_unix {
+            let fault = Fault::new("no proxy is trusted, so these fields are dropped from everybody");
+            let place = self.place(&["server", "forwarded", "keyed"], "keyed");
+            self.problems.warning(place, "", fault.help("name your proxy in `trust`, or leave `keyed` out"));
+        }
         let mut log = file.log;
         if let Some(format) = overrides.log_format {
             log.format = format;

@@ -107,9 +107,11 @@ fn split_target(target: &Bytes) -> (Option<(Bytes, bool)>, Bytes) {
     (Some((authority, https)), path)
 }
 
-/// The form by which a host is known further in; the door has let none in that is not valid.
+/// The form by which a host is known further in; the door has let none in that is not valid. Keys do not tell the
+/// schemes apart, so of https its own default port goes first, and then that of http as of all hosts.
 pub fn normal_host(host: &[u8], https: bool) -> Arc<str> {
-    String::from_utf8_lossy(&normal_authority(host, https)).into()
+    let own = if https { normal_authority(host, true) } else { Cow::Borrowed(host) };
+    String::from_utf8_lossy(&normal_authority(&own, false)).into()
 }
 
 /// Which proxies before Larder are believed about the client's address and scheme.

@@ -133,8 +133,10 @@ fn normal_host(host: &[u8]) -> Cow<'_, [u8]> {
 }
 
 fn ip6(text: &[u8]) -> Option<Ipv6Addr> {
-    // No name has two colons.
-    memchr::memchr(b':', text)?;
+    // No name with its port has two colons.
+    if memchr::memchr(b':', text) == memchr::memrchr(b':', text) {
+        return None;
+    }
     str::from_utf8(text).ok()?.parse().ok()
 }
 

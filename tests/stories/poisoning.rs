@@ -104,8 +104,9 @@ fn a_port_goes_without_saying_where_it_is_the_schemes_own() {
     ask("/page", "example.com", "https");
     ask("/page", "example.com:443", "https").expect_hit();
     ask("https://example.com:0443/page", "example.com", "https").expect_hit();
+    ask("https://example.com:80/page", "example.com:80", "http").expect_status(200);
     ask("/page", "example.com:443", "http");
-    assert_eq!(origin.request_count(), 2);
+    assert_eq!(origin.request_count(), 3);
 }
 
 /// RFC 9110 §4.2.3: the URL that an answer names is the one that is stored, however it is spelled.
