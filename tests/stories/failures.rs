@@ -314,7 +314,7 @@ fn a_stale_page_is_served_soon_when_the_origin_hangs() {
                     gate.wait();
                     return wire.answer("Cache-Control: max-age=600\r\n", "new");
                 }
-                wire.answer(&format!("Cache-Control: {stored}\r\nAge: 5\r\nETag: \"1\"\r\n"), "old")
+                wire.answer(&format!("Cache-Control: {stored}\r\nETag: \"1\"\r\n"), "old")
             })
         };
         let configuration = format!(
@@ -325,7 +325,11 @@ fn a_stale_page_is_served_soon_when_the_origin_hangs() {
         );
         let larder = Larder::configured(&configuration);
         larder.get("/page").expect_status(200);
-        let answer = larder.get("/page");
+        let mut answer = larder.get("/page");
+        // Until its second is over.
+        while answer.is_hit() {
+            answer = larder.get("/page");
+        }
         if !is_served {
             // The origin's own time is up first: then it has failed.
             assert!(answer.cache_parameter("detail").as_deref() != Some("stale-after"), "{stored}: {answer}");
