@@ -203,6 +203,7 @@ fn policy(settings: &Settings, route: &Route) -> semantics::Policy {
             config::AgeErrors::Ignore => rules::AgeErrors::Ignore,
             config::AgeErrors::Stale => rules::AgeErrors::Stale,
         },
+        head_as_get: cache.head_as_get,
         contradicting_304: match cache.contradicting_304 {
             config::Contradicting304::Refetch => rules::Contradicting304::Refetch,
             config::Contradicting304::Lenient => rules::Contradicting304::Lenient,

@@ -90,6 +90,10 @@ section! {
         pub shared_max_age: SharedMaxAge = SharedMaxAge::ForbidsStale,
         /// What an `Age` that is not one number means.
         pub age_errors: AgeErrors = AgeErrors::Ignore,
+        /// Whether a HEAD for what is not stored is asked of the origin as a GET, so that `curl -I` warms and the next
+        /// one is a hit. Not where the answer is known not to be storable, nor with `Authorization`; where the GET
+        /// fails, HEAD is tried.
+        pub head_as_get: bool = true,
         /// What a 304 means that does not name what it confirms: another tag, the same one in its other form, or
         /// no validator.
         pub contradicting_304: Contradicting304 = Contradicting304::Refetch,

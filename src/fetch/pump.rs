@@ -23,9 +23,9 @@ const CHUNK_OVERHEAD: u64 = HANDLE_BYTES + 80;
 pub enum Pumped {
     /// It is whole, and all of it is on the tape; the tape is not ended yet.
     Kept { trailers: Option<HeaderMap> },
-    /// It is whole, but could not be kept to be stored: the tape holds its end only, and is ended.
+    /// It could not be kept to be stored: the tape holds its end only, and is ended; or nobody read it any more.
     NotKept(NotKept),
-    /// It broke, or nobody wanted it any more; the tape is ended.
+    /// It broke; the tape is ended.
     Broken(BodyError),
 }
 
@@ -54,8 +54,11 @@ pub struct Bounds {
 pub async fn pump(mut body: Body, tape: &Arc<Tape>, budget: &Arc<Budget>, bounds: &Bounds) -> Pumped {
     let (mut not_kept, mut total, mut trailers) = (bounds.not_kept, 0u64, None);
     loop {
-        if not_kept.is_some() && tape.room(|| window(budget, bounds)).await == Err(Deserted) {
-            return Pumped::Broken(BodyError::Abandoned("nobody reads it any more"));
+        if let Some(why) = not_kept
+            && tape.room(|| window(budget, bounds)).await == Err(Deserted)
+        {
+            tape.fail(BodyError::Abandoned("nobody reads it any more"));
+            return Pumped::NotKept(why);
         }
         let frame = match body.frame().await {
             None => break,

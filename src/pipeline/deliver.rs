@@ -303,6 +303,8 @@ impl Pipeline {
     ) -> Response {
         journey.admitted.request.interim.for_one();
         let OriginResponse { status, headers, body, length, version, .. } = response;
+        // A GET may have been asked in place of this HEAD.
+        let body = if journey.is_head() { Body::Empty } else { body };
         let tags = &self.store.settings().tags;
         let mut fields = FieldLines::new();
         for (name, value) in &headers {

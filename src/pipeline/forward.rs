@@ -33,8 +33,30 @@ static SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-cap
 
 impl Pipeline {
     /// Fetch what is not there.
-    pub(super) fn errand_to_fill(&self, journey: &Journey) -> Box<Errand> {
-        self.errand(journey, Purpose::Fill)
+    pub(super) fn errand_to_fill(&self, journey: &Journey, as_get: bool) -> Box<Errand> {
+        let mut errand = self.errand(journey, Purpose::Fill);
+        if as_get {
+            errand.method = http::Method::GET;
+            errand.facts.method = CacheMethod::Get;
+        }
+        errand
+    }
+
+    /// Whether a HEAD is asked as the GET whose answer can be stored (RFC 9110 §9.3.2: they are answered alike but
+    /// for the content). Its body goes into the store without a reader, within the bounds of one that was left.
+    pub(super) fn asks_as_get(&self, journey: &Journey, found: &Found) -> bool {
+        journey.is_head()
+            && journey.plan.policy.head_as_get
+            && !journey.get_failed
+            && journey.may_share()
+            && matches!(found, Found::NotHere | Found::OtherVariants)
+            && !self.is_known_uncacheable(journey)
+            && !self.store.oversized.knows(journey.key, journey.now())
+    }
+
+    /// Whether HEAD may do where the GET in its place did not: not where the origin is slow or has too much to do.
+    pub(super) fn head_may_do(status: http::StatusCode) -> bool {
+        matches!(status.as_u16(), 405 | 500 | 501 | 502)
     }
 
     /// Ask whether what is stored is still good.
@@ -127,8 +149,9 @@ impl Pipeline {
             }
             _ => false,
         };
+        let is_of_a_kind = !journey.is_head() || self.asks_as_get(journey, found);
         let alone = !journey.may_share()
-            || journey.is_head()
+            || !is_of_a_kind
             || is_for_one
             || self.is_known_uncacheable(journey)
             || (journey.facts.is_conditional() && self.store.oversized.knows(journey.key, journey.now()));
@@ -166,7 +189,7 @@ impl Pipeline {
             hasher.write(&[0, u8::from(is_there)]);
         }
         // A validation asks for the whole, whatever the client wants of it.
-        let asks_for_part = with_range && !matches!(found, Found::Ask { .. });
+        let asks_for_part = with_range && !journey.is_head() && !matches!(found, Found::Ask { .. });
         for name in [&RANGE, &IF_RANGE].into_iter().filter(|_| asks_for_part) {
             for value in journey.headers().get_all(name) {
                 hasher.write(value.as_bytes());

@@ -77,6 +77,8 @@ pub struct Journey {
     pub content: Bytes,
     /// From the request being sent to the origin until its head came, once it did.
     origin_wait: Option<Duration>,
+    /// A GET in place of this HEAD has failed: HEAD is tried.
+    pub(super) get_failed: bool,
     /// The fields that a response for the same key turned out to vary by.
     variant: Option<Selecting>,
     /// What was stored under the key, and of no use, when the store was last asked.
@@ -119,6 +121,7 @@ impl Pipeline {
             url: None,
             content: Bytes::new(),
             origin_wait: None,
+            get_failed: false,
             variant: None,
             seen: Vec::new(),
             sight: None,

@@ -273,6 +273,7 @@ impl Pipeline {
         let (mut turn, mut slow_at) = (0, None);
         loop {
             let found = self.look_up(&mut journey);
+            let as_get = self.asks_as_get(&journey, &found);
             let (errand, forward) = match found {
                 Found::Usable(usable) => return self.deliver_hit(&journey, usable),
                 Found::Refreshable(usable) => {
@@ -284,8 +285,8 @@ impl Pipeline {
                     (self.errand_to_validate(&journey, stored), Forward::from(why))
                 }
                 Found::Incomplete(ref part) => (self.errand_to_complete(&journey, part), Forward::Partial),
-                Found::OtherVariants => (self.errand_to_fill(&journey), Forward::VaryMiss),
-                Found::NotHere => (self.errand_to_fill(&journey), Forward::UriMiss),
+                Found::OtherVariants => (self.errand_to_fill(&journey, as_get), Forward::VaryMiss),
+                Found::NotHere => (self.errand_to_fill(&journey, as_get), Forward::UriMiss),
             };
             let sharing = if turn < TURNS { self.sharing(&journey, &found) } else { Sharing::Alone };
             let fetched = match self.join_whole(&journey, &found).await {
@@ -332,6 +333,12 @@ impl Pipeline {
                         // Not a second time for somebody else's: that would be to queue up.
                         Shared::OwnOnly => turn = TURNS,
                     }
+                }
+                Fetched::Own { response, .. } if as_get && Self::head_may_do(response.status) => {
+                    journey.get_failed = true;
+                }
+                Fetched::Failed { error, .. } if as_get && Self::head_may_do(error.status()) => {
+                    journey.get_failed = true;
                 }
                 Fetched::Own { response, reason, unconfirmed, .. } => {
                     self.note_unconfirmed(unconfirmed);

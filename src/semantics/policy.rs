@@ -56,6 +56,8 @@ pub struct Policy {
     pub cookies: Cookies,
     /// What an unusable `Age` field means.
     pub age_errors: AgeErrors,
+    /// Whether a HEAD for what is not there is asked as the GET whose answer can be stored. Default: yes.
+    pub head_as_get: bool,
     /// What a 304 that does not name what it confirms means.
     pub contradicting_304: Contradicting304,
     /// Whether a response that varies by `Accept-Language` or `Accept-Encoding` also answers requests in which that
@@ -98,6 +100,7 @@ impl Default for Policy {
             set_cookie: SetCookie::Pass,
             cookies: Cookies::ExplicitOnly,
             age_errors: AgeErrors::Ignore,
+            head_as_get: true,
             contradicting_304: Contradicting304::Refetch,
             select_by_preference: false,
             unsafe_methods: UnsafeMethods::Invalidate,

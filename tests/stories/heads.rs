@@ -172,3 +172,131 @@ fn a_head_with_a_range_is_answered_as_without() {
         }
     }
 }
+
+fn methods(origin: &Origin) -> Vec<String> {
+    origin.requests().into_iter().map(|asked| asked.method).collect()
+}
+
+/// `curl -I` twice: the second says hit.
+#[test]
+fn a_head_warms_the_cache() {
+    let origin = always("Cache-Control: max-age=600\r\nVary: X\r\n", "0123456789");
+    let larder = Larder::before(&origin.url());
+    for (fields, reason) in [(&[][..], "uri-miss"), (&[("X", "1"), ("Range", "bytes=0-1")], "vary-miss")] {
+        let first = larder.request("HEAD", "/page", fields, b"").expect_status(200).expect_forwarded(reason);
+        assert_eq!((first.field("Content-Length"), first.body.len()), (Some("10"), 0), "{first}");
+        let second = larder.request("HEAD", "/page", fields, b"").expect_status(200).expect_hit();
+        assert_eq!(second.field("Content-Length"), Some("10"), "{second}");
+    }
+    assert_eq!(larder.get("/page").expect_hit().text(), "0123456789");
+    assert_eq!(methods(&origin), ["GET", "GET"]);
+    let plain = Larder::before_with(&origin.url(), "[cache]\nhead_as_get = false\n");
+    plain.head("/page").expect_status(200);
+    assert_eq!(methods(&origin)[2..], ["HEAD"]);
+}
+
+/// Where a GET could not be stored it is not asked for.
+#[test]
+fn a_head_of_what_is_not_stored_stays_a_head() {
+    let origin = always("Cache-Control: no-store\r\n", "0123456789");
+    let larder = Larder::before(&origin.url());
+    larder.request("HEAD", "/login", &[("Authorization", "x")], b"").expect_status(200);
+    assert_eq!(methods(&origin), ["HEAD"]);
+    for _ in 0..3 {
+        let head = larder.head("/page").expect_status(200).expect_forwarded("uri-miss");
+        assert_eq!((head.field("Content-Length"), head.body.len()), (Some("10"), 0), "{head}");
+    }
+    assert_eq!(methods(&origin)[1..], ["GET", "HEAD", "HEAD"], "once, to find out");
+}
+
+/// It is cut off where it could not be stored, and found out once only.
+#[test]
+fn a_head_does_not_fetch_a_body_that_is_too_large() {
+    let origin = Origin::scripted(|asked, wire| {
+        if asked.method == "HEAD" {
+            return head_only(wire, "Cache-Control: max-age=600\r\n", 1 << 30);
+        }
+        if asked.target == "/known" {
+            let length = 1u64 << 30;
+            let _ = wire.send(format!(
+                "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: {length}\r\n\r\n"
+            ));
+        } else {
+            let _ = wire
+                .send("HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let chunk = [&b"4000\r\n"[..], &[b'x'; 0x4000], b"\r\n"].concat();
+            // For as long as anybody takes it.
+            while wire.send(&chunk).is_ok() {}
+            return Next::Close;
+        }
+        assert!(wire.wait_for_close(), "the connection is given up");
+        Next::Close
+    });
+    let larder = Larder::before_with(&origin.url(), "[cache]\nmax_object = \"1MiB\"\n");
+    for path in ["/known", "/endless"] {
+        larder.head(path).expect_status(200);
+        eventually("it is known to be too large", || {
+            larder.head(path).expect_status(200);
+            origin.requests().last().is_some_and(|asked| asked.method == "HEAD")
+        });
+    }
+}
+
+/// They wait for one fetch, whichever comes first.
+#[test]
+fn a_head_and_a_get_for_the_same_page_are_one_request() {
+    for first in ["HEAD", "GET"] {
+        let gate = Gate::default();
+        let origin = {
+            let gate = gate.clone();
+            Origin::scripted(move |_, wire| {
+                gate.wait();
+                wire.answer("Cache-Control: max-age=600\r\n", "0123456789")
+            })
+        };
+        let larder = Larder::before(&origin.url());
+        let (mut one, mut two) = (larder.connect(), larder.connect());
+        let second = if first == "HEAD" { "GET" } else { "HEAD" };
+        one.ask(first, "/page", &[], b"");
+        origin.wait_for_requests(1);
+        two.ask(second, "/page", &[], b"");
+        gate.open();
+        for (client, method) in [(&mut one, first), (&mut two, second)] {
+            let answer = client.answer(method).unwrap().expect_status(200);
+            assert_eq!(answer.field("Content-Length"), Some("10"), "{answer}");
+            assert_eq!(answer.text(), if method == "GET" { "0123456789" } else { "" });
+        }
+        assert_eq!(methods(&origin), ["GET"]);
+    }
+}
+
+/// A page whose GET fails may have a HEAD that does not.
+#[test]
+fn a_head_is_tried_where_the_get_in_its_place_fails() {
+    let origin = Origin::scripted(|asked, wire| {
+        if asked.method == "HEAD" {
+            return head_only(wire, "Cache-Control: max-age=600\r\n", 10);
+        }
+        match asked.target.as_str() {
+            "/reset" => Next::Reset,
+            status => {
+                let status = status.trim_start_matches('/');
+                let _ = wire.send(format!("HTTP/1.1 {status} Failed\r\nContent-Length: 0\r\n\r\n"));
+                Next::Keep
+            }
+        }
+    });
+    let larder = Larder::before(&origin.url());
+    for (path, status) in
+        [("/reset", 200), ("/405", 200), ("/500", 200), ("/501", 200), ("/503", 503), ("/404", 404)]
+    {
+        let before = origin.request_count();
+        larder.head(path).expect_status(status);
+        let asked = &methods(&origin)[before..];
+        assert_eq!(
+            asked.last().map(String::as_str),
+            Some(if status == 200 { "HEAD" } else { "GET" }),
+            "{path} {asked:?}"
+        );
+    }
+}
