@@ -171,9 +171,10 @@ impl Events {
     pub fn reader_cut(&self, outcome: &Outcome, bytes: u64, duration: Duration) {
         self.metrics.reader_cut();
         let Outcome { request_id, host, target, peer, .. } = outcome;
-        let target = String::from_utf8_lossy(target);
+        let about = AboutRequest { id: *request_id, host, path: target };
+        let (id, host, path) = (about.id, about.host(), about.path());
         tracing::warn!(
-            %peer, request = %request_id, %host, %target, bytes, ?duration,
+            %id, %host, %path, %peer, bytes, ?duration,
             reason = "cut-for-memory",
             "memory is scarce: the client that read most slowly was cut off"
         );
