@@ -282,6 +282,7 @@ fn backend_settings(named: &config::NamedBackend) -> BackendSettings {
         max_connections: settings.max_connections,
         max_uploads: settings.max_uploads.unwrap_or(settings.max_connections.div_ceil(2)),
         max_tunnels: settings.max_tunnels,
+        slow_reader_after: settings.slow_reader_after,
         queue_timeout: settings.queue_timeout,
         queue_length: settings.queue_length,
         continue_timeout: settings.continue_timeout,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::vital::Vital;
-use crate::backend::{Blame, EndpointState, Failed, Observer};
+use crate::backend::{Blame, EndpointState, Failed, Finish, Observer};
 use crate::clock::{Clock, Moment};
 use crate::metrics::{AboutRequest, BackendMetrics, Events, Trouble};
 
@@ -63,6 +63,13 @@ impl Observer for BackendObserver {
         self.metrics.clock_skew(skew);
         if skew.unsigned_abs() >= self.skew_secs {
             self.warn_of_skew(endpoint, skew, arrived);
+        }
+    }
+
+    fn request_finished(&self, _backend: &str, _endpoint: &str, result: &'static str) {
+        // No fault of the origin's: it is counted, and not logged as one.
+        if result == Finish::SlowReader.as_str() {
+            self.metrics.broke_off(result);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use super::chunked::{Chunked, Piece, take};
 use super::fields::Framing;
 use super::head::HeadLimits;
+use super::held::Held;
 use super::lease::Lease;
 use super::observer::Finish;
 use crate::clock::Moment;
@@ -61,9 +63,15 @@ const MOST_AHEAD: usize = 64;
 /// A body that is still arriving. At its end the connection goes back to the pool, if it is fit for it;
 /// dropped before, the connection is closed.
 pub(super) struct Arriving {
+    state: State,
+    held: Arc<Held>,
+}
+
+/// How far a body has come.
+struct State {
     decoder: Decoder,
-    /// `None` once the body has ended, one way or another.
-    lease: Option<Lease>,
+    /// It has ended, one way or another.
+    ended: bool,
     /// What was taken from the connection's buffer and not yet handed on.
     ahead: VecDeque<Result<Frame<Bytes>, BodyError>>,
     /// The between-bytes timer runs.
@@ -86,45 +94,44 @@ pub(super) fn body_behind_head(framing: Framing, mut lease: Lease, now: Moment) 
         Framing::Chunked | Framing::Unframed => Length::Unknown,
     };
     let decoder = Decoder::new(framing);
-    let mut arriving = Arriving { decoder, lease: Some(lease), ahead: VecDeque::new(), waiting: false };
-    arriving.look_ahead(Some(now));
-    if let (Decoder::Length(left), Some(link)) =
-        (&arriving.decoder, arriving.lease.as_mut().and_then(Lease::link))
-    {
+    let mut state = State { decoder, ended: false, ahead: VecDeque::new(), waiting: false };
+    let mut lease = Some(lease);
+    state.look_ahead(&mut lease, Some(now));
+    if let (Decoder::Length(left), Some(link)) = (&state.decoder, lease.as_mut().and_then(Lease::link)) {
         link.expect(*left);
     }
-    match arriving.whole() {
-        Some(data) => {
+    match (state.whole(), lease) {
+        (Some(data), _) => {
             let length = Length::Known(data.len() as u64);
             (if data.is_empty() { Body::Empty } else { Body::Full(data) }, length)
         }
-        None => (Body::stream(arriving), length),
+        (None, lease) => (Body::stream(Arriving { state, held: Held::register(lease) }), length),
     }
 }
 
-impl Arriving {
+impl State {
     /// Takes from the connection's buffer what is there of the body. At the body's end the connection is free,
     /// whoever reads the rest of what was taken.
-    fn look_ahead(&mut self, now: Option<Moment>) {
-        let Some(limits) = self.lease.as_ref().map(|lease| HeadLimits::of(&lease.pool().settings)) else {
+    fn look_ahead(&mut self, lease: &mut Option<Lease>, now: Option<Moment>) {
+        let Some(limits) = lease.as_ref().map(|lease| HeadLimits::of(&lease.pool().settings)) else {
             return;
         };
         while self.ahead.len() < MOST_AHEAD
-            && let Some(link) = self.lease.as_mut().and_then(Lease::link)
+            && let Some(link) = lease.as_mut().and_then(Lease::link)
         {
             match self.decoder.decode(&mut link.inbound, limits) {
                 Ok(Piece::Data(data)) => self.ahead.push_back(Ok(Frame::data(data))),
                 Ok(Piece::Trailers(trailers)) => self.ahead.push_back(Ok(Frame::trailers(trailers))),
-                Ok(Piece::End) => self.complete(now),
+                Ok(Piece::End) => self.complete(lease, now),
                 Ok(Piece::More) => return,
-                Err(why) => self.broke(why),
+                Err(why) => self.broke(lease, why),
             }
         }
     }
 
     /// All of the body, if it has ended well and has no trailers.
     fn whole(&self) -> Option<Bytes> {
-        if self.lease.is_some() {
+        if !self.ended {
             return None;
         }
         let mut pieces = Vec::with_capacity(self.ahead.len());
@@ -137,28 +144,30 @@ impl Arriving {
         }
     }
 
-    fn complete(&mut self, now: Option<Moment>) {
-        if let Some(lease) = self.lease.take() {
+    fn complete(&mut self, lease: &mut Option<Lease>, now: Option<Moment>) {
+        self.ended = true;
+        if let Some(lease) = lease.take() {
             let now = now.unwrap_or_else(|| lease.pool().clock.now());
             lease.complete(now);
         }
     }
 
-    fn fail(&mut self, finish: Finish, error: BodyError) {
-        if let Some(lease) = self.lease.take() {
+    fn fail(&mut self, lease: &mut Option<Lease>, finish: Finish, error: BodyError) {
+        self.ended = true;
+        if let Some(lease) = lease.take() {
             lease.tell_of_body(finish.as_str(), &error);
             lease.fail(finish.as_str());
         }
         self.ahead.push_back(Err(error));
     }
 
-    fn broke(&mut self, why: &str) {
-        self.fail(Finish::Broke, BodyError::OriginBroke(why.into()));
+    fn broke(&mut self, lease: &mut Option<Lease>, why: &str) {
+        self.fail(lease, Finish::Broke, BodyError::OriginBroke(why.into()));
     }
 
     /// Nothing is there: looks at the clock. `Some` if the wait is over.
-    fn timed_out(&mut self, cx: &mut Context<'_>) -> Option<BodyError> {
-        let lease = self.lease.as_mut()?;
+    fn timed_out(&mut self, lease: &mut Option<Lease>, cx: &mut Context<'_>) -> Option<BodyError> {
+        let lease = lease.as_mut()?;
         let between = lease.pool().settings.between_bytes_timeout;
         let link = lease.link()?;
         loop {
@@ -176,6 +185,48 @@ impl Arriving {
             self.waiting = false;
         }
     }
+
+    fn poll_frame(
+        &mut self,
+        lease: &mut Option<Lease>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some(frame) = self.ahead.pop_front() {
+                self.waiting = false;
+                return Poll::Ready(Some(frame));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            if lease.is_none() {
+                self.fail(lease, Finish::SlowReader, BodyError::Abandoned("others waited for its place"));
+                continue;
+            }
+            self.look_ahead(lease, None);
+            if !self.ahead.is_empty() || self.ended {
+                continue;
+            }
+            let Some(link) = lease.as_mut().and_then(Lease::link) else { return Poll::Ready(None) };
+            if link.poll_send(cx).is_err() {
+                self.broke(lease, "the request's own body did not arrive whole");
+                continue;
+            }
+            match link.poll_fill(cx) {
+                Poll::Ready(Ok(0)) if self.decoder.ends_with_connection() => {
+                    link.end_with_this();
+                    self.complete(lease, None);
+                }
+                Poll::Ready(Ok(0)) => self.broke(lease, "the connection was closed before the body's end"),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => self.broke(lease, &error.to_string()),
+                Poll::Pending => match self.timed_out(lease, cx) {
+                    Some(error) => self.fail(lease, Finish::BodyTimeout, error),
+                    None => return Poll::Pending,
+                },
+            }
+        }
+    }
 }
 
 impl http_body::Body for Arriving {
@@ -186,38 +237,13 @@ impl http_body::Body for Arriving {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
-        loop {
-            if let Some(frame) = this.ahead.pop_front() {
-                this.waiting = false;
-                return Poll::Ready(Some(frame));
-            }
-            this.look_ahead(None);
-            if !this.ahead.is_empty() {
-                continue;
-            }
-            let Some(link) = this.lease.as_mut().and_then(Lease::link) else { return Poll::Ready(None) };
-            if link.poll_send(cx).is_err() {
-                this.broke("the request's own body did not arrive whole");
-                continue;
-            }
-            match link.poll_fill(cx) {
-                Poll::Ready(Ok(0)) if this.decoder.ends_with_connection() => {
-                    link.end_with_this();
-                    this.complete(None);
-                }
-                Poll::Ready(Ok(0)) => this.broke("the connection was closed before the body's end"),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => this.broke(&error.to_string()),
-                Poll::Pending => match this.timed_out(cx) {
-                    Some(error) => this.fail(Finish::BodyTimeout, error),
-                    None => return Poll::Pending,
-                },
-            }
-        }
+        let Arriving { state, held } = self.get_mut();
+        let polled = state.poll_frame(&mut held.lease(), cx);
+        held.turn(polled.is_ready());
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.lease.is_none() && self.ahead.is_empty()
+        self.state.ended && self.state.ahead.is_empty()
     }
 }

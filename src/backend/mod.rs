@@ -31,6 +31,7 @@ mod exchange;
 mod fields;
 mod head;
 mod health;
+mod held;
 mod incoming;
 mod lease;
 mod link;

@@ -107,6 +107,8 @@ pub enum Finish {
     Broke,
     /// The origin sent no part of the body for too long.
     BodyTimeout,
+    /// Its reader took nothing of it for long, and others waited for the place.
+    SlowReader,
     /// Whoever asked went away before the end.
     Abandoned,
     /// The connection became a tunnel, which has ended.
@@ -115,8 +117,14 @@ pub enum Finish {
 
 impl Finish {
     /// All ways to end, for metrics that are declared once.
-    pub const ALL: [Finish; 5] =
-        [Finish::Complete, Finish::Broke, Finish::BodyTimeout, Finish::Abandoned, Finish::Tunnelled];
+    pub const ALL: [Finish; 6] = [
+        Finish::Complete,
+        Finish::Broke,
+        Finish::BodyTimeout,
+        Finish::SlowReader,
+        Finish::Abandoned,
+        Finish::Tunnelled,
+    ];
 
     /// The word used in metric labels.
     pub const fn as_str(self) -> &'static str {
@@ -124,6 +132,7 @@ impl Finish {
             Finish::Complete => "complete",
             Finish::Broke => "broke",
             Finish::BodyTimeout => "body-timeout",
+            Finish::SlowReader => "slow-reader",
             Finish::Abandoned => "abandoned",
             Finish::Tunnelled => "tunnelled",
         }

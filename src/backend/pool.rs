@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::error::OriginError;
 use super::health::Health;
+use super::held::Bodies;
 use super::lease::Lease;
 use super::link::Link;
 use super::observer::{Closed, EndpointState, Observer};
@@ -23,6 +25,8 @@ pub(super) struct Pool {
     pub(super) clock: Clock,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) endpoints: Vec<Endpoint>,
+    /// The responses that are on their way.
+    pub(super) bodies: Arc<Bodies>,
     /// Taken twice for a request, for some tens of nanoseconds; never across an await or a system call.
     state: Mutex<State>,
 }
@@ -98,6 +102,9 @@ pub(super) enum Trust {
     /// rested for less than [`SHORT_REST`]: some origins close after an answer without saying so.
     Proven,
 }
+
+/// How often one who waits for a seat looks for a slow reader that holds one.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Origins close idle connections after some seconds; the shortest default in use is Gunicorn's two.
 const SHORT_REST: Duration = Duration::from_secs(1);
@@ -188,6 +195,7 @@ impl Pool {
             clock,
             observer,
             endpoints,
+            bodies: Arc::default(),
             state: Mutex::new(State {
                 seats,
                 waiting: Default::default(),
@@ -255,12 +263,31 @@ impl Pool {
         // Where the head of the queue could be seated after all (it is empty but for us, or full of the
         // dead), this seats it.
         self.seat_the_waiting();
-        let timeout = self.settings.queue_timeout;
-        match tokio::time::timeout(timeout, waiter).await {
-            Ok(Ok(lease)) => Ok(lease),
+        match self.wait_for_seat(waiter, kind).await {
+            Some(Ok(lease)) => Ok(lease),
             // The sender goes only with the whole pool.
-            Ok(Err(_)) => Err(OriginError::NoHealthyEndpoint),
-            Err(_) => Err(OriginError::QueueTimeout { timeout }),
+            Some(Err(_)) => Err(OriginError::NoHealthyEndpoint),
+            None => Err(OriginError::QueueTimeout { timeout: self.settings.queue_timeout }),
+        }
+    }
+
+    /// Waits in the queue. One that waits for some time takes the place of a slow reader, if there is one.
+    async fn wait_for_seat(
+        &self,
+        mut waiter: oneshot::Receiver<Lease>,
+        kind: Kind,
+    ) -> Option<Result<Lease, oneshot::error::RecvError>> {
+        let patience = self.settings.slow_reader_after;
+        let until = Instant::now() + self.settings.queue_timeout;
+        loop {
+            let next = (Instant::now() + LOOK).min(until);
+            match tokio::time::timeout_at(next, &mut waiter).await {
+                Ok(seated) => return Some(seated),
+                Err(_) if Instant::now() >= until => return None,
+                // What an upload waits for may be no place but its share of them.
+                Err(_) if kind == Kind::Upload || patience.is_zero() => {}
+                Err(_) => self.bodies.take_back(patience),
+            }
         }
     }
 

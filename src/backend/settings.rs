@@ -29,6 +29,9 @@ pub struct BackendSettings {
     pub max_uploads: usize,
     /// Tunnels (101) on one endpoint at the same time; they are not among `max_connections`. 1,024.
     pub max_tunnels: usize,
+    /// How long a reader may take nothing of a response that still holds a connection, once other requests wait
+    /// for one: then it is broken off. Zero: for ever. 2 s.
+    pub slow_reader_after: Duration,
     /// How long a request waits for a connection when all are in use. 5 s.
     pub queue_timeout: Duration,
     /// How many requests may wait so; those whose content is still coming are counted apart. 1,024.
@@ -71,6 +74,7 @@ impl Default for BackendSettings {
             max_connections: 256,
             max_uploads: 128,
             max_tunnels: 1024,
+            slow_reader_after: Duration::from_secs(2),
             queue_timeout: Duration::from_secs(5),
             queue_length: 1024,
             idle_timeout: Duration::from_secs(60),

@@ -315,6 +315,9 @@ section! {
         /// How many tunnels (101, WebSocket) one endpoint has at a time; with more, further ones are refused
         /// (503). They do not count as requests.
         pub max_tunnels: usize = 1024,
+        /// How long a client may take nothing of a response that the endpoint has not sent to its end, once other
+        /// requests wait for room: then it is broken off. 0s is for ever.
+        pub slow_reader_after: Duration = seconds(2),
         /// How long a request waits for an endpoint that has room (then 503).
         pub queue_timeout: Duration = seconds(5),
         /// How many requests may wait so.

@@ -255,3 +255,29 @@ fn slow_readers_of_what_is_not_stored_leave_places_for_everybody_else() {
         assert_eq!(client.answer("GET").unwrap().expect_status(200).expect_whole().body.len(), LENGTH);
     }
 }
+
+/// Nor does one that reads nothing of what is larger than any window, once others wait.
+#[test]
+fn a_client_that_never_reads_loses_its_place_to_those_who_wait() {
+    let origin = Origin::scripted(|asked, wire| {
+        if !asked.target.starts_with("/endless") {
+            return wire.answer("Cache-Control: no-store\r\n", "page");
+        }
+        let _ =
+            wire.send("HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 999999999999\r\n\r\n");
+        let piece = vec![b'x'; 256 * 1024];
+        while wire.send(&piece).is_ok() {}
+        Next::Close
+    });
+    let larder = before(&origin, "max_connections = 4\nslow_reader_after = \"500ms\"\n", "");
+    let mut slow: Vec<Connection> = (0..4).map(|_| larder.connect()).collect();
+    for client in &mut slow {
+        client.ask_get("/endless");
+        client.wait_for(b"\r\n\r\n").unwrap();
+    }
+    for _ in 0..4 {
+        assert_eq!(larder.get("/page").expect_status(200).text(), "page");
+    }
+    let broken = larder.metric("larder_origin_failures_total", "slow-reader");
+    assert!((1.0..=4.0).contains(&broken), "{broken} were broken off");
+}
