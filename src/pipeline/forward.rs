@@ -222,6 +222,9 @@ impl Pipeline {
 
     /// Refreshes a stale response that is being served meanwhile, once.
     pub(super) fn refresh(&self, journey: &Journey, usable: &Usable) {
+        if !journey.has_own_key() {
+            return;
+        }
         let reviewed = Reviewed { response: usable.response.clone(), soft_purged: None };
         let found = Found::Ask {
             stored: smallvec::smallvec![reviewed.clone()],
@@ -229,7 +232,8 @@ impl Pipeline {
             why: crate::semantics::reuse::Ask::Stale,
         };
         let mut errand = self.errand_to_validate(journey, std::slice::from_ref(&reviewed));
-        if journey.is_head() {
+        // What others will get is what answers a GET, or a QUERY with this content.
+        if errand.facts.method != CacheMethod::Query {
             errand.method = http::Method::GET;
             errand.facts.method = CacheMethod::Get;
         }

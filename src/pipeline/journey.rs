@@ -302,6 +302,11 @@ impl Journey {
         self.admitted.request.method == Method::HEAD
     }
 
+    /// Whether what is stored under the key answers this request: for a QUERY once its content is part of it.
+    pub fn has_own_key(&self) -> bool {
+        self.facts.method != CacheMethod::Query || self.url.is_some()
+    }
+
     /// Where responses to this request belong; `page` is the digest of the URL without its query.
     pub fn place(&self, page: u128) -> Place {
         Place {

@@ -252,6 +252,10 @@ impl Pipeline {
 
     /// What is stored, where it may be used as it is.
     fn answer_from_stored(&self, journey: &mut Journey) -> Option<Response> {
+        // Its key is that of a GET for the same URL until its content is read, and it is not read here.
+        if !journey.has_own_key() {
+            return None;
+        }
         let found = self.look_up(journey);
         match found {
             // Whether a part belongs to what the client has is what its condition asks.

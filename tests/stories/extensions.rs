@@ -319,6 +319,39 @@ fn a_query_is_keyed_by_its_content() {
     larder.get("/search").expect_hit();
 }
 
+/// Its content is not read where it is for the origin alone: until then its key is the page's.
+#[test]
+fn no_query_is_answered_by_a_page_nor_takes_its_place() {
+    let origin = Origin::scripted(|asked, wire| {
+        let text = String::from_utf8_lossy(&asked.body).into_owned();
+        // Stale at once, and refreshed by whoever asks.
+        let fields = match (asked.method.as_str(), asked.target.starts_with("/stale")) {
+            ("GET", true) => "Cache-Control: max-age=0, stale-while-revalidate=600\r\nETag: \"1\"\r\n",
+            _ => "Cache-Control: max-age=600\r\nETag: \"1\"\r\n",
+        };
+        wire.answer(fields, format!("{} {text}", asked.method))
+    });
+    let larder = Larder::before(&origin.url());
+    let asks: &[&[(&str, &str)]] = &[
+        &[("If-Match", "*")],
+        &[("If-Match", "\"1\"")],
+        &[("If-Unmodified-Since", "Thu, 01 Jan 2037 00:00:00 GMT")],
+        &[("Connection", "Upgrade"), ("Upgrade", "websocket")],
+        &[("Connection", "Upgrade"), ("Upgrade", "websocket"), ("If-Match", "*")],
+    ];
+    for page in ["/fresh", "/stale"] {
+        for (number, fields) in asks.iter().enumerate() {
+            let path = format!("{page}?{number}");
+            assert_eq!(larder.get(&path).expect_status(200).text(), "GET ");
+            for content in ["a=1", "a=2", ""] {
+                let answer = larder.request("QUERY", &path, fields, content.as_bytes()).expect_status(200);
+                assert_eq!(answer.text(), format!("QUERY {content}"), "{path} {fields:?}: {answer}");
+                assert_eq!(larder.get(&path).expect_hit().text(), "GET ", "{path} {fields:?}");
+            }
+        }
+    }
+}
+
 /// RFC 9111 §4.4: all stored responses whose target URI it is; an operator's purge of the URL means no less.
 #[test]
 fn what_changes_a_url_takes_its_queries_along() {
