@@ -24,6 +24,7 @@ use crate::semantics::invalidation;
 use crate::semantics::negotiation;
 use crate::semantics::request::CacheMethod;
 use crate::semantics::reuse::Ask;
+use crate::semantics::sharing::{self, Doubt};
 use crate::semantics::status::Forward;
 use crate::semantics::targeted;
 use crate::store::ledger::Birth;
@@ -145,7 +146,9 @@ impl Pipeline {
             Found::Ask { why: Ask::ResponseNoCache, .. } => true,
             Found::Ask { chosen: Some(chosen), .. } => {
                 let facts = chosen.response.facts();
-                facts.freshness_lifetime_secs == 0 && !facts.has(Bit::StaleWhileRevalidate)
+                let doubt = sharing::doubt(&facts, &journey.facts, &journey.plan.policy);
+                matches!(doubt, Some(Doubt::Guess | Doubt::OperatorsLifetime))
+                    || facts.freshness_lifetime_secs == 0 && !facts.has(Bit::StaleWhileRevalidate)
             }
             _ => false,
         };

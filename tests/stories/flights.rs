@@ -229,36 +229,58 @@ fn requests_at_the_very_end_of_a_fetch_make_no_second_one() {
     );
 }
 
-/// A page that may not be used again without asking is no reason to wait for one another, wave after wave.
+/// A page that may not be used again without asking is no reason to wait for one another, wave after wave; nor is one
+/// that must be asked about for those who have cookies.
 #[test]
 fn a_crowd_for_a_page_that_is_always_validated_does_not_queue_up() {
     const HERE: usize = 50;
-    let gate = Gate::default();
-    let origin = {
-        let gate = gate.clone();
-        Origin::scripted(move |asked, wire| {
-            if asked.number > 1 {
-                gate.wait();
-            }
-            match asked.field("If-None-Match") {
-                Some(_) => {
-                    let _ = wire.send("HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n\r\n");
-                    Next::Keep
+    let cases = [
+        ("/no-cache", None),
+        // Its lifetime is a guess, the operator's, or the operator's where the origin is silent.
+        ("/guess", Some("s=1")),
+        ("/ttl", Some("s=1")),
+        ("/default", Some("s=1")),
+    ];
+    for (path, cookie) in cases {
+        let gate = Gate::default();
+        let origin = {
+            let gate = gate.clone();
+            Origin::scripted(move |asked, wire| {
+                if asked.number > 1 {
+                    gate.wait();
                 }
-                None => wire.answer("Cache-Control: no-cache\r\nETag: \"1\"\r\n", "page"),
-            }
-        })
-    };
-    let larder = Larder::before(&origin.url());
-    larder.get("/page").expect_status(200);
-    let mut crowd: Vec<Connection> = (0..HERE).map(|_| larder.connect()).collect();
-    for client in &mut crowd {
-        client.ask_get("/page");
-    }
-    origin.wait_for_requests(1 + HERE);
-    gate.open();
-    for client in &mut crowd {
-        assert_eq!(client.answer("GET").unwrap().expect_status(200).text(), "page");
+                let fields = match asked.target.as_str() {
+                    "/no-cache" => "Cache-Control: no-cache\r\nETag: \"1\"\r\n",
+                    "/guess" => "Last-Modified: Sun, 01 Mar 2015 00:00:00 GMT\r\nETag: \"1\"\r\n",
+                    _ => "ETag: \"1\"\r\n",
+                };
+                match asked.field("If-None-Match") {
+                    Some(_) => {
+                        let _ = wire.send("HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n\r\n");
+                        Next::Keep
+                    }
+                    None => wire.answer(fields, "page"),
+                }
+            })
+        };
+        let larder = Larder::configured(&format!(
+            "[backend.app]\nendpoints = [\"{}\"]\nmax_connections = 100\n\
+             [[route]]\nmatch = {{ path = \"/ttl\" }}\ncache = {{ ttl = \"600s\" }}\n\
+             [[route]]\nmatch = {{ path = \"/default\" }}\ncache = {{ default_ttl = \"600s\" }}\n",
+            origin.url()
+        ));
+        larder.get(path).expect_status(200);
+        let fields: Vec<(&str, &str)> = cookie.map(|cookie| ("Cookie", cookie)).into_iter().collect();
+        let mut crowd: Vec<Connection> = (0..HERE).map(|_| larder.connect()).collect();
+        for client in &mut crowd {
+            client.ask("GET", path, &fields, b"");
+        }
+        origin.wait_for_requests(1 + HERE);
+        gate.open();
+        for client in &mut crowd {
+            assert_eq!(client.answer("GET").unwrap().expect_status(200).text(), "page", "{path}");
+        }
+        assert_eq!(origin.request_count(), 1 + HERE, "{path}");
     }
 }
 
