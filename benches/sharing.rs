@@ -147,6 +147,8 @@ fn pipeline() -> Pipeline {
         query: QueryRule::default(),
         cookies: CookieRule::default(),
         by_cookie: false,
+        by_method: false,
+        own: 0,
         passes: false,
         upgrade: None,
         request_content: RequestContent::default(),

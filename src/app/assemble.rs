@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderValue;
+use siphasher::sip128::SipHasher13;
 
 use super::Failure;
 use super::observer::BackendObserver;
@@ -156,6 +157,8 @@ fn routing(settings: &Settings, backends: &[Arc<Backend>]) -> Routing {
         query: route.cache.query.clone(),
         cookies: route.cache.cookies.clone(),
         by_cookie: when.is_some_and(|when| !when.cookies.is_empty()),
+        by_method: when.is_some_and(|when| !when.methods.is_empty()),
+        own: own(when, backends[route.backend.0].name()),
         passes: route.handling == Handling::Pass,
         upgrade: route.upgrade.clone(),
         request_content: route.cache.request_content,
@@ -169,6 +172,11 @@ fn routing(settings: &Settings, backends: &[Arc<Backend>]) -> Routing {
         config::AmbiguousPaths::Literal => policy::AmbiguousPaths::Literal,
     };
     Routing::new(settings.routes.clone(), plans.into_iter().map(|(_, plan)| plan).collect(), ambiguous)
+}
+
+/// What tells a route apart from all others, before and after a reload.
+fn own(when: Option<&Match>, backend: &str) -> u128 {
+    SipHasher13::new().hash(format!("{backend} {when:?}").as_bytes()).as_u128()
 }
 
 /// The rules of caching that hold for one route.

@@ -173,7 +173,9 @@ impl Operations for Desk {
         let routing = pipeline.routing.load();
         let policy = &routing.select(host, path, &http::Method::GET, &Fields::new()).policy;
         let now = self.clock.now();
-        let variants = pipeline.store.look_up(key).iter().map(|held| inspected(held, policy, now)).collect();
+        let own = routing.own().iter().map(|own| Key(pipeline.keys.key_of_route(key.0, *own)));
+        let held = std::iter::once(key).chain(own).flat_map(|key| pipeline.store.look_up(key));
+        let variants = held.map(|held| inspected(&held, policy, now)).collect();
         Ok(Inspection { url: uri.to_string(), ledger_head: pipeline.store.ledger().head().get(), variants })
     }
 }

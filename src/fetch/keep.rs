@@ -47,10 +47,11 @@ impl Fetch {
 
     /// Takes down for which other queries a stored response says that it answers.
     pub(super) fn note_equivalents(&self, errand: &Errand, fields: &Fields) {
-        if errand.method != Method::GET {
+        let place = &errand.place;
+        // Nor what belongs to a route of its own: those that its page's other queries lead to are not known here.
+        if errand.method != Method::GET || place.url.is_some() {
             return;
         }
-        let place = &errand.place;
         let query = memchr::memchr(b'?', &place.target).map_or(&[][..], |at| &place.target[at + 1..]);
         if let Ok(query) = str::from_utf8(query) {
             let says = NoVarySearch::read(fields);

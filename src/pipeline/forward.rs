@@ -308,7 +308,8 @@ impl Pipeline {
     /// What is stored under a key must have been asked for by that key's own target.
     fn may_keep_passed(&self, journey: &Journey) -> bool {
         let asked_so = journey.target == journey.admitted.target;
-        let may_share = !journey.plan.passes && !journey.bypasses;
+        // A GET for the URL may be another backend's.
+        let may_share = !journey.plan.passes && !journey.bypasses && !journey.own_route;
         journey.facts.method == CacheMethod::Post && may_share && asked_so
     }
 

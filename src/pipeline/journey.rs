@@ -71,8 +71,10 @@ pub struct Journey {
     caller: Option<Arc<Caller>>,
     /// The ledger's head when the request came: what was purged until then is obeyed by its answer.
     pub came_at: Sequence,
-    /// The digest of the URL, where it is not the key: a QUERY's.
+    /// The digest of the URL, where it is not the key: a QUERY's, and one of a route of its own.
     url: Option<u128>,
+    /// Its cookies or its method led it to another route than the one its URL goes by.
+    pub(super) own_route: bool,
     /// The content of a QUERY, which is part of its key.
     pub content: Bytes,
     /// From the request being sent to the origin until its head came, once it did.
@@ -102,11 +104,20 @@ impl Pipeline {
         }
         let request = &admitted.request;
         let facts = RequestFacts::read(&request.method, &request.headers);
-        let target = match routing.query_rule(&plan, &admitted).target(&admitted.target) {
+        let of_url = routing.plan_of_url(&plan, &admitted);
+        let target = match of_url.unwrap_or(&plan).query.target(&admitted.target) {
             Cow::Borrowed(same) => admitted.target.slice(..same.len()),
             Cow::Owned(other) => Bytes::from(other),
         };
-        let key = Key(self.keys.key_of_normal(&admitted.host, &target));
+        let of_url_key = self.keys.key_of_normal(&admitted.host, &target);
+        // What is asked of one backend is no answer for those whom another one serves. What other methods
+        // invalidate is the URL.
+        let own_route = of_url.is_some();
+        let (key, url) = match own_route && facts.method.may_use_stored() {
+            true => (self.keys.key_of_route(of_url_key, plan.own), Some(of_url_key)),
+            false => (of_url_key, None),
+        };
+        let key = Key(key);
         Journey {
             admitted,
             facts,
@@ -118,7 +129,8 @@ impl Pipeline {
             id,
             caller,
             came_at: self.store.ledger().head(),
-            url: None,
+            url,
+            own_route,
             content: Bytes::new(),
             origin_wait: None,
             get_failed: false,
@@ -144,8 +156,12 @@ impl Pipeline {
         });
         let metadata = metadata.each_ref().map(|value| &value[..]);
         let admitted = &journey.admitted;
-        journey.url = Some(journey.key.0);
-        journey.key = Key(self.keys.query_key(&admitted.host, &journey.target, &metadata, &journey.content));
+        let mut key = self.keys.query_key(&admitted.host, &journey.target, &metadata, &journey.content);
+        if journey.own_route {
+            key = self.keys.key_of_route(key, journey.plan.own);
+        }
+        journey.url.get_or_insert(journey.key.0);
+        journey.key = Key(key);
         Ok(())
     }
 

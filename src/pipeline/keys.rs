@@ -1,6 +1,7 @@
 //! Under which key a URL's responses are stored, with the rules of its route applied.
 
 use crate::policy::QueryRule;
+use crate::semantics;
 use crate::semantics::key::{Secret, Target};
 
 /// Makes keys. They are keyed by a secret of this process, so that nobody can find two URLs with one key.
@@ -41,6 +42,11 @@ impl KeyMaker {
         Target { scheme: "http", authority: host, path_and_query: target }
             .query_key(self.secret, metadata, content)
             .0
+    }
+
+    /// The key of what a route of its own answers for `key` ([`super::routing::RoutePlan::own`]).
+    pub fn key_of_route(&self, key: u128, route: u128) -> u128 {
+        semantics::key::Key(key).of_route(self.secret, route).0
     }
 
     fn digest(&self, host: &str, path_and_query: &[u8]) -> u128 {

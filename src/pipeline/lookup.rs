@@ -85,7 +85,8 @@ impl Pipeline {
     /// A fresh response to another query, that says it answers this one too (`No-Vary-Search`). Whatever was
     /// purged of this URL since that response was asked for is taken to mean it, too.
     fn find_equivalent(&self, journey: &Journey) -> Option<Usable> {
-        if !matches!(journey.facts.method, CacheMethod::Get | CacheMethod::Head) {
+        // Which route another query's response is of is not known here.
+        if journey.own_route || !matches!(journey.facts.method, CacheMethod::Get | CacheMethod::Head) {
             return None;
         }
         let target = &journey.target[..];

@@ -132,7 +132,8 @@ impl Order {
 }
 
 /// What to ask for to have this response again. `None` where Larder cannot ask in nobody's name: a QUERY's
-/// content is not kept, and a response that is selected by a cookie or by credentials is somebody's.
+/// content is not kept, nor are the cookies that led to a route, and a response that is selected by a cookie or by
+/// credentials is somebody's.
 fn wanted(response: &StoredResponse) -> Option<Wanted> {
     let fields = response.selecting().to_request_fields();
     let is_somebodys = [COOKIE, AUTHORIZATION].iter().any(|name| fields.contains_key(name));

@@ -22,6 +22,11 @@ pub struct RoutePlan {
     pub cookies: CookieRule,
     /// Cookies decided that a request takes it.
     pub by_cookie: bool,
+    /// So did the method.
+    pub by_method: bool,
+    /// What tells its responses apart from those of other routes for the same URL, where cookies or the method
+    /// decided between them. The same after a reload as long as its conditions and its backend are.
+    pub own: u128,
     /// Its requests go straight to the origin.
     pub passes: bool,
     /// The protocols that may be switched to, whatever is stored; left out, WebSocket where nothing is.
@@ -38,6 +43,10 @@ pub struct Routing {
     /// The same plans, for requests whose path may be read so that it takes another route: these are passed.
     strict: Sharded<Vec<Arc<RoutePlan>>>,
     ambiguous: AmbiguousPaths,
+    /// Whether any route looks at the method.
+    by_method: bool,
+    /// [`RoutePlan::own`] of all that may need it.
+    own: Vec<u128>,
 }
 
 /// What comes of the path that a request is for.
@@ -62,8 +71,12 @@ impl Routing {
     /// `plans` by the numbers of `routes`, of which 0 is what no route takes.
     pub fn new(routes: Routes, plans: Vec<RoutePlan>, ambiguous: AmbiguousPaths) -> Self {
         let strict = |plan: &RoutePlan| Arc::new(RoutePlan { passes: true, ..plan.clone() });
+        let by_method = plans.iter().any(|plan| plan.by_method);
+        let may_be_own = |plan: &&RoutePlan| by_method || plan.by_cookie;
         Routing {
             routes,
+            by_method,
+            own: plans.iter().filter(may_be_own).map(|plan| plan.own).collect(),
             plans: Sharded::with(|_| plans.iter().cloned().map(Arc::new).collect()),
             strict: Sharded::with(|_| plans.iter().map(strict).collect()),
             ambiguous,
@@ -77,14 +90,20 @@ impl Routing {
         plans.get(number).unwrap_or(&plans[0])
     }
 
-    /// What of a request's query counts. Where cookies decided the route, it is what counts without them: a
-    /// purge of a URL knows of no cookies, and must find what is stored.
-    pub fn query_rule<'p>(&'p self, plan: &'p Arc<RoutePlan>, admitted: &Admitted) -> &'p QueryRule {
-        if !plan.by_cookie {
-            return &plan.query;
-        }
+    /// The plan that a URL goes by, where this request's is another one because of its cookies or its method. Purges
+    /// know of neither: what of the query counts is what counts there.
+    pub fn plan_of_url(&self, plan: &RoutePlan, admitted: &Admitted) -> Option<&Arc<RoutePlan>> {
         let method = &admitted.request.method;
-        &self.select(&admitted.host, admitted.path(), method, &Fields::new()).query
+        if !plan.by_cookie && (!self.by_method || *method == Method::GET) {
+            return None;
+        }
+        let usual = self.select(&admitted.host, admitted.path(), &Method::GET, &Fields::new());
+        (usual.number != plan.number).then_some(usual)
+    }
+
+    /// What tells apart the routes that may have responses of their own for one URL.
+    pub fn own(&self) -> &[u128] {
+        &self.own
     }
 
     /// The course of a request in normal form.

@@ -40,6 +40,19 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(pub u128);
 
+impl Key {
+    /// The key of what a route answers that takes only some of the requests for this one: of two backends that one
+    /// URL leads to, neither's response is the other's. `route` tells such routes apart.
+    pub fn of_route(self, secret: Secret, route: u128) -> Key {
+        let mut hash = SipHasher13::new_with_keys(secret.0, secret.1);
+        // No URI begins so.
+        hash.write(b"\nROUTE\n");
+        hash.write_u128(self.0);
+        hash.write_u128(route);
+        Key(hash.finish128().as_u128())
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

@@ -366,3 +366,97 @@ fn a_cookie_of_a_user_who_is_logged_in_leads_past_the_cache() {
         larder.get("/").expect_hit();
     }
 }
+
+/// An origin that says who it is, in pages that are fresh for all.
+fn named(name: &'static str) -> Origin {
+    Origin::scripted(move |asked, wire| match asked.method.as_str() {
+        "HEAD" => {
+            super::caching::head_only(wire, &format!("Cache-Control: max-age=600\r\nX-By: {name}\r\n"), 4)
+        }
+        "POST" => wire.answer(
+            &format!("Cache-Control: max-age=600\r\nX-By: {name}\r\nContent-Location: {}\r\n", asked.target),
+            name,
+        ),
+        _ => wire.answer(
+            &format!(
+                "Cache-Control: max-age=600\r\nX-By: {name}\r\nX-Number: {}\r\nSurrogate-Key: all\r\n\
+                 No-Vary-Search: params=(\"utm\")\r\n",
+                asked.number
+            ),
+            name,
+        ),
+    })
+}
+
+/// A page that is not announced yet was a hit for the public, and what the public has for the editor.
+#[test]
+fn what_a_route_by_cookie_or_method_got_is_for_its_own_requests() {
+    let live = named("live");
+    let staging = named("staging");
+    for when in ["cookie = \"staging\"", "method = [\"HEAD\", \"QUERY\", \"POST\"]"] {
+        let larder = Larder::configured(&format!(
+            "[[route]]\nmatch = {{ {when} }}\nbackend = \"staging\"\n[[route]]\nbackend = \"live\"\n\
+             [backend.live]\nendpoints = [\"{}\"]\n[backend.staging]\nendpoints = [\"{}\"]\n",
+            live.url(),
+            staging.url()
+        ));
+        let cookie = when.starts_with("cookie");
+        let fields: &[(&str, &str)] = if cookie { &[("Cookie", "staging=1")] } else { &[] };
+        let methods: &[&str] = if cookie { &["GET", "HEAD", "QUERY"] } else { &["HEAD", "QUERY"] };
+        for (at, method) in methods.iter().enumerate() {
+            for first in [true, false] {
+                let path = format!("/{at}/{first}");
+                let public = || larder.get(&path);
+                let editor = || larder.request(method, &path, fields, b"");
+                if !first {
+                    public();
+                }
+                for number in 0..2 {
+                    let got = editor();
+                    assert_eq!(got.field("X-By"), Some("staging"), "{when} {method}: {got}");
+                    assert!(number == 0 || got.is_hit(), "{when} {method}: {got}");
+                }
+                for query in ["", "?utm=1"] {
+                    let got = larder.get(&format!("{path}{query}"));
+                    assert_eq!(got.field("X-By"), Some("live"), "{when} {method}: {got}");
+                }
+                public().expect_hit();
+                let got = larder.request(method, &format!("{path}?utm=2"), fields, b"");
+                assert_eq!(got.field("X-By"), Some("staging"), "{when} {method}: {got}");
+            }
+        }
+        // RFC 9110 §9.3.3: what a POST brings is kept for GETs, but not for those of another backend.
+        larder.request("POST", "/form", fields, b"x");
+        assert_eq!(larder.get("/form").field("X-By"), Some("live"), "{when}");
+    }
+}
+
+/// A purge knows of no cookies.
+#[test]
+fn a_purge_of_a_url_finds_what_a_route_by_cookie_stored_and_a_post_does() {
+    let origin = named("members");
+    let larder = Larder::before_with(
+        &origin.url(),
+        "[purge]\nallow = [\"127.0.0.1\"]\n\
+         [[route]]\nmatch = { cookie = \"member\" }\ncache = { ttl = \"1h\", cookies = \"share\" }\n",
+    );
+    const MEMBER: [(&str, &str); 1] = [("Cookie", "member=1")];
+    let invalidate: [(&str, &dyn Fn()); 3] = [
+        ("PURGE", &|| drop(larder.request("PURGE", "/m", &[], b"").expect_status(200))),
+        ("POST", &|| drop(larder.request("POST", "/m", &[], b""))),
+        ("POST of a member", &|| drop(larder.request("POST", "/m", &MEMBER, b""))),
+    ];
+    for (what, invalidate) in invalidate {
+        larder.get_with("/m", &MEMBER);
+        larder.get_with("/m", &MEMBER).expect_hit();
+        larder.get_with("/m", &[("Cookie", "member=2")]).expect_hit();
+        let number = larder.get_with("/m", &MEMBER).field("X-Number").map(str::to_owned);
+        assert_ne!(larder.get("/m").field("X-Number"), number.as_deref(), "a guest");
+        let inspected = format!("/v1/inspect?url=http://{}/m", larder.client().host());
+        let inspected = larder.admin().get(&inspected).expect_status(200).text();
+        assert_eq!(inspected.matches("\"status\"").count(), 2, "{inspected}");
+        invalidate();
+        assert_ne!(larder.get_with("/m", &MEMBER).field("X-Number"), number.as_deref(), "after {what}");
+        assert_eq!(larder.request("PURGE", "/m", &[], b"").status, 200);
+    }
+}
