@@ -57,7 +57,8 @@ words! {
 words! {
     /// What a 304 means that does not name what it confirms.
     pub enum Contradicting304 as "choice" {
-        /// nothing: the response is fetched without conditions (RFC 9111 §4.3.4).
+        /// nothing (RFC 9111 §4.3.4): without a validator, or with the strong form of the weak tag that was sent, what is
+        /// stored answers this once; otherwise the response is fetched without conditions.
         Refetch = "refetch",
         /// it confirms what was asked about if it names no validator at all, the strong form (`"x"`) of the weak
         /// tag that was sent (`W/"x"`), or another date beside that tag. For origins that compress on the fly, or

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
+use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED, SET_COOKIE};
 
 use super::Fetch;
 use super::errand::Errand;
@@ -47,8 +47,11 @@ impl Fetch {
             Selected::At(place) => place,
             // It answers our question, which was about this one alone; but nothing in it says what it is about, so
             // that nothing is updated: neither fields nor freshness (RFC 9111 §4.3.4, third rule).
-            Selected::None(reason @ NotSelected::NoValidator)
+            // The same of the strong form of its weak tag: by If-None-Match the two are one (RFC 9110 §13.1.2). A
+            // cookie that comes with it would be lost.
+            Selected::None(reason @ (NotSelected::NoValidator | NotSelected::WeakEntityTag))
                 if let [own] = stored
+                    && !response.headers.contains_key(SET_COOKIE)
                     && own.review(self.store.ledger()) != Review::Gone =>
             {
                 let (own, shared) = (own.clone(), Err(NoUpdate::Unnamed(reason)));
@@ -96,7 +99,7 @@ impl Fetch {
             let standing = self.store.admit_freshened(&contents, base, birth).ok()?;
             Some(self.store.packed(contents, standing))
         };
-        if freshened.evict.is_some() {
+        if freshened.evicts(&errand.facts) {
             self.store.remove(base);
         }
         if let Some(reason) = not_kept {
@@ -126,8 +129,8 @@ impl Fetch {
         times: Times,
         birth: &Birth,
     ) {
-        // What one is told by its credentials says nothing of what the others would be (§3.5).
-        if errand.facts.authorization {
+        // What one is told who says who it is says nothing of what the others would be.
+        if errand.facts.is_personal() {
             return;
         }
         let softly_purged = match base.review(self.store.ledger()) {

@@ -23,7 +23,7 @@ use crate::message::{Fields, Length, lines_of};
 use crate::semantics::fields;
 use crate::semantics::freshness::{self, Exchange};
 use crate::semantics::storability::{self, Storability, StoreRequest, Terms};
-use crate::semantics::validation::NotSelected;
+use crate::semantics::validation::{NotSelected, Word};
 use crate::store::body::COPIED_BYTES;
 use crate::store::ledger::Birth;
 use crate::store::{Contents, Key};
@@ -192,6 +192,11 @@ impl Fetch {
             }
             (Purpose::Complete(part), StatusCode::PARTIAL_CONTENT) => {
                 let Some(prefix) = self.completion(part, &response) else { return Weighed::AskAgain(None) };
+                // The rest is for all by its own word, not by that of the first part.
+                let word = Word::of(part.status, &response.headers, times.exchange(), &errand.policy);
+                if word.of_one_client(&errand.facts).is_some() {
+                    return Weighed::AskAgain(None);
+                }
                 // RFC 9111 §3.4: the new fields replace those stored. A 206 to `If-Range` leaves out what the
                 // first part said (RFC 9110 §15.3.7).
                 let mut response = response;

@@ -215,7 +215,7 @@ pub enum SharedMaxAge {
 /// What a 304 means that is about none of the stored responses by RFC 9111 §4.3.4.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Contradicting304 {
-    /// It updates nothing; the response is fetched without conditions. The default.
+    /// It updates nothing. The default.
     #[default]
     Refetch,
     /// Where one response was asked about, it confirms that one if it names no validator, or the strong form of

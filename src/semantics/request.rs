@@ -130,6 +130,11 @@ impl RequestFacts {
         Credentials { authorization: self.authorization, cookie: self.cookie }
     }
 
+    /// Whether it says who sends it, in whatever way: what answers it may be made for that one.
+    pub const fn is_personal(&self) -> bool {
+        self.authorization || self.cookie
+    }
+
     /// Whether its `Range` counts: "A server MUST ignore a Range header field received with a request method
     /// that is unrecognized or for which range handling is not defined. For this specification, GET is the
     /// only method for which range handling is defined" (RFC 9110 §14.2).

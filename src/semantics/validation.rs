@@ -225,20 +225,50 @@ pub struct Freshened {
     /// The response may not be kept any longer: the 304 says `no-store` or `private`, or changes `Vary`. It
     /// may be used for the request at hand.
     pub evict: Option<NotStored>,
-    /// A directive lets a shared cache keep what answers a request with `Authorization` (RFC 9111 §3.5).
-    pub shared: bool,
-    /// Why what a 304 to a request with `Cookie` made of it is that client's alone, where that is so.
-    pub with_cookie: Option<NotStored>,
+    /// Whose it is, if the 304 answered a request that says who sends it.
+    pub word: Word,
+}
+
+/// Whose an answer is by its own fields, where its request says who sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Anybody's though the request has `Authorization` (RFC 9111 §3.5), and not by a lifetime of somebody else.
+    shared: bool,
+    /// Why it is one client's alone if the request has `Cookie`, where that is so.
+    with_cookie: Option<NotStored>,
+}
+
+impl Word {
+    /// What an answer with these fields says, where `status` is that of the whole response.
+    pub fn of(status: StatusCode, fields: &Fields, exchange: Exchange, policy: &Policy) -> Word {
+        let governing = targeted::governing(fields, policy);
+        let says = Says::of(&governing.directives, freshness::stated(fields, &governing, exchange));
+        let lifetime = freshness::lifetime(status, fields, &governing, exchange, policy);
+        Word {
+            shared: storability::allows_sharing(&governing.directives) && says.is_for_all(),
+            with_cookie: sharing::of_one_client(true, says, lifetime.source, policy),
+        }
+    }
+
+    /// Why the answer to `request` is for that one client, where that is so.
+    pub fn of_one_client(&self, request: &RequestFacts) -> Option<NotStored> {
+        let authorized = request.authorization && !self.shared;
+        let with_cookie = self.with_cookie.filter(|_| request.cookie);
+        authorized.then_some(NotStored::Authorization).or(with_cookie)
+    }
 }
 
 impl Freshened {
     /// Why what became of the stored response may not be kept, where that is so, if the 304 (or HEAD) answered
     /// `request`: as [`Freshened::evict`], and because that request says who sends it (§3.5 for `Authorization`).
-    /// In the latter cases the response may stay as it was before.
+    /// In the latter cases the response stays as it was before.
     pub fn not_kept(&self, request: &RequestFacts) -> Option<NotStored> {
-        let authorized = request.authorization && !self.shared;
-        let with_cookie = self.with_cookie.filter(|_| request.cookie);
-        self.evict.or(authorized.then_some(NotStored::Authorization)).or(with_cookie)
+        self.evict.or(self.word.of_one_client(request))
+    }
+
+    /// Whether what is stored has to go: not by what is said to one client, which is of that client.
+    pub fn evicts(&self, request: &RequestFacts) -> bool {
+        self.evict.is_some() && !request.is_personal()
     }
 }
 
@@ -294,8 +324,12 @@ pub fn freshen(
     for name in &omitted {
         stripped.remove(name);
     }
-    let with_cookie = sharing::of_one_client(true, says, of_all.source, policy);
-    Freshened { fields: stripped, fields_now: merged, facts: new, evict, shared, with_cookie }
+    // What the stored response said of itself is no word about what was made for this one client: fields of a 304
+    // that says nothing are as personal as those of such a 200.
+    let own = Word::of(facts.status, not_modified, exchange, policy);
+    let with_cookie = own.with_cookie.or(sharing::of_one_client(true, says, of_all.source, policy));
+    let word = Word { shared: own.shared && shared, with_cookie };
+    Freshened { fields: stripped, fields_now: merged, facts: new, evict, word }
 }
 
 /// Why a stored response must go because of what a 304 made of its fields.

@@ -1,9 +1,11 @@
 //! Validation (RFC 9111 §4.3): what is asked, which stored response a 304 is about, and what it changes.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use larder::message::Fields;
 use larder::semantics::facts::Bit;
-use larder::semantics::policy::{Contradicting304, Policy, SetCookie};
+use larder::semantics::policy::{Contradicting304, Cookies, Policy, SetCookie};
 use larder::semantics::validation::{
     Conditions, HeadEffect, NotSelected, Selected, Stored, freshen, head_effect, select,
 };
@@ -317,6 +319,45 @@ fn a_304_to_a_request_with_cookie_updates_only_what_is_for_all() {
     assert_eq!(freshened(&old, &mine, 9).not_kept(&RequestFacts::default()), None);
     let said = [("x-greeting", "hello"), ("cache-control", "max-age=60")];
     assert_eq!(freshened(&old, &said, 9).not_kept(&asked), None);
+}
+
+/// The lifetime of what is stored is no word about what was made for this one client.
+#[test]
+fn a_304_to_somebody_is_judged_by_its_own_fields_and_takes_nothing_from_others() {
+    let read = |fields| RequestFacts::read(&http::Method::GET, &fields_of(fields));
+    let cookie = read(&[("cookie", "user=ada")]);
+    let authorization = read(&[("authorization", "x")]);
+    let both = read(&[("cookie", "user=ada"), ("authorization", "x")]);
+    let (one, authorized) = (Some(NotStored::Cookie), Some(NotStored::Authorization));
+    let old = [("cache-control", "public, s-maxage=60"), ("etag", "\"a\"")];
+    for (says, with_cookie, with_authorization) in [
+        (&[][..], one, authorized),
+        (&[("x-csrf-token", "of-ada")], one, authorized),
+        (&[("vary", "cookie")], Some(NotStored::VaryChanged), Some(NotStored::VaryChanged)),
+        (&[("cache-control", "max-age=0")], one, authorized),
+        (&[("cache-control", "no-cache")], one, authorized),
+        (&[("cache-control", "must-revalidate")], one, authorized),
+        (&[("cache-control", "max-age=60")], None, authorized),
+        (&[("cache-control", "public")], None, None),
+        (&[("cache-control", "s-maxage=60")], None, None),
+        (&[("cache-control", "private")], Some(NotStored::Private), Some(NotStored::Private)),
+        (&[("cache-control", "no-store")], Some(NotStored::NoStore), Some(NotStored::NoStore)),
+    ] {
+        let got = freshened(&old, says, 9);
+        assert_eq!(got.not_kept(&cookie), with_cookie, "{says:?}");
+        assert_eq!(got.not_kept(&authorization), with_authorization, "{says:?}");
+        assert_eq!(got.not_kept(&both), with_authorization, "{says:?}");
+        for personal in [cookie, authorization, both] {
+            assert!(!got.evicts(&personal), "{says:?}");
+        }
+        assert_eq!(got.evicts(&RequestFacts::default()), got.evict.is_some(), "{says:?}");
+    }
+    // Where the operator shares what is asked for with cookies, a silent 304 is for all as a silent 200 is.
+    for cookies in [Cookies::Share, Cookies::Standard] {
+        let policy = Policy { cookies, ttl: Some(Duration::from_secs(60)), ..Policy::default() };
+        let got = freshened_by(&old, &[], 9, &policy);
+        assert_eq!((got.not_kept(&cookie), got.not_kept(&authorization)), (None, authorized));
+    }
 }
 
 #[test]

@@ -256,6 +256,9 @@ impl Cache {
     }
 
     fn take_head_in(&mut self, request: &Request, facts: &RequestFacts, response: &Response, now: Moment) {
+        if facts.is_personal() {
+            return;
+        }
         let Some(place) = self.choose(request) else { return };
         let entry = &mut self.entries.get_mut(&request.uri).unwrap()[place];
         let length = entry.span.is_none().then_some(entry.body.len() as u64);
@@ -272,7 +275,7 @@ impl Cache {
                 );
                 match freshened.not_kept(facts) {
                     None => (entry.facts, entry.fields) = (freshened.facts, freshened.fields),
-                    Some(_) if freshened.evict.is_none() => {}
+                    Some(_) if !freshened.evicts(facts) => {}
                     Some(_) => entry.facts.bits.set(Bit::Invalid, true),
                 }
             }
@@ -333,11 +336,11 @@ impl Cache {
         let entry = &mut entries[place];
         let freshened =
             validation::freshen(&entry.facts, &entry.fields, not_modified, instant(now), &self.policy);
-        let not_kept = freshened.not_kept(facts);
+        let (not_kept, evicts) = (freshened.not_kept(facts), freshened.evicts(facts));
         let now_served = Entry { fields: freshened.fields_now, facts: freshened.facts, ..entry.clone() };
         match not_kept {
             None => (entry.facts, entry.fields) = (freshened.facts, freshened.fields),
-            Some(_) if freshened.evict.is_none() => {}
+            Some(_) if !evicts => {}
             Some(_) => drop(entries.remove(place)),
         }
         let age = now_served.facts.age_secs(now);

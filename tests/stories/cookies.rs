@@ -460,3 +460,93 @@ fn a_purge_of_a_url_finds_what_a_route_by_cookie_stored_and_a_post_does() {
         assert_eq!(larder.request("PURGE", "/m", &[], b"").status, 200);
     }
 }
+
+/// What a 304, the response to a HEAD or the rest of a part brings for one who has a cookie or credentials.
+#[test]
+fn a_token_that_comes_for_one_visitor_is_not_handed_to_strangers() {
+    let origin = Origin::scripted(|asked, wire| {
+        let who = asked.field("Cookie").or(asked.field("Authorization"));
+        let token = who.map(|who| format!("X-CSRF-Token: {who}\r\n")).unwrap_or_default();
+        let head = format!("ETag: \"a\"\r\n{token}");
+        match (&*asked.method, asked.field("If-None-Match"), asked.field("Range")) {
+            ("GET", Some(_), _) => {
+                let _ = wire.send(format!("HTTP/1.1 304 Not Modified\r\n{head}\r\n"));
+                Next::Keep
+            }
+            ("GET", None, Some("bytes=0-1")) => {
+                let lifetime = "Cache-Control: max-age=600";
+                let _ = wire.send(format!(
+                    "HTTP/1.1 206 Partial Content\r\n{lifetime}\r\nContent-Range: bytes 0-1/4\r\n\
+                     Content-Length: 2\r\n{head}\r\npa"
+                ));
+                Next::Keep
+            }
+            ("GET", None, Some(_)) => {
+                let _ = wire.send(format!(
+                    "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-3/4\r\nContent-Length: 2\r\n{head}\r\nge"
+                ));
+                Next::Keep
+            }
+            ("HEAD", ..) => {
+                let _ = wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n{head}\r\n"));
+                Next::Keep
+            }
+            _ => {
+                let lifetime = if who.is_none() { "Cache-Control: max-age=600\r\nAge: 700\r\n" } else { "" };
+                wire.answer(&format!("{lifetime}{head}"), "page")
+            }
+        }
+    });
+    let configuration = "[cache]\nstale_if_error = \"1h\"";
+    for asker in [&ADA, &[("Authorization", "Bearer ada")]] {
+        let larder = Larder::before_with(&origin.url(), configuration);
+        larder.get("/304").expect_status(200);
+        let own = larder.get_with("/304", asker).expect_status(200);
+        assert!(own.field("X-CSRF-Token").is_some(), "{own}");
+        assert_eq!(larder.get("/304").field("X-CSRF-Token"), None);
+
+        larder.get("/head").expect_status(200);
+        larder.request("HEAD", "/head", asker, b"").expect_status(200);
+        assert_eq!(larder.get("/head").field("X-CSRF-Token"), None);
+
+        larder.get_with("/part", &[("Range", "bytes=0-1")]).expect_status(206);
+        larder.get_with("/part", asker).expect_status(200);
+        assert_eq!(larder.get("/part").field("X-CSRF-Token"), None);
+    }
+}
+
+/// Neither a HEAD nor a 304 to somebody says what the others are to have.
+#[test]
+fn a_visitor_with_a_cookie_does_not_take_the_page_from_all_when_the_origin_fails() {
+    for method in ["HEAD", "GET"] {
+        for says in ["private", "no-store", "max-age=60\r\nVary: Cookie"] {
+            for asker in [&ADA, &[("Authorization", "Bearer ada")]] {
+                let origin = Origin::scripted(move |asked, wire| match (asked.number, &*asked.method) {
+                    (1, _) => wire.answer(
+                        "Cache-Control: max-age=1, stale-if-error=600\r\nAge: 1\r\nETag: \"public\"\r\n",
+                        "public",
+                    ),
+                    (2, "HEAD") => {
+                        let _ = wire.send(format!(
+                            "HTTP/1.1 200 OK\r\nETag: \"mine\"\r\nContent-Length: 4\r\n\
+                             Cache-Control: {says}\r\n\r\n"
+                        ));
+                        Next::Keep
+                    }
+                    (2, _) => {
+                        let _ = wire.send(format!(
+                            "HTTP/1.1 304 Not Modified\r\nETag: \"public\"\r\nCache-Control: {says}\r\n\r\n"
+                        ));
+                        Next::Keep
+                    }
+                    _ => Next::Close,
+                });
+                let larder = Larder::before(&origin.url());
+                larder.get("/page").expect_status(200);
+                larder.request(method, "/page", asker, b"").expect_status(200);
+                let stranger = larder.get("/page").expect_status(200);
+                assert_eq!(stranger.text(), "public", "{method} {says} {asker:?}: {stranger}");
+            }
+        }
+    }
+}
