@@ -86,8 +86,7 @@ impl Obeyed {
 
     /// Whether an origin that makes variables of names takes it for one that only Larder may say.
     fn is_twin(&self, name: &[u8]) -> bool {
-        let plain: smallvec::SmallVec<[u8; 64]> =
-            name.iter().map(|byte| if byte.is_ascii_alphanumeric() { *byte } else { b'-' }).collect();
+        let plain = plain(name);
         says(&plain).is_some() || is_written(&plain) || is_among(&self.drop, &plain)
     }
 }
@@ -135,12 +134,66 @@ fn is_written(name: &[u8]) -> bool {
 pub fn says(name: &[u8]) -> Option<Says> {
     match name.first()? {
         b'x' => says_experimental(name.strip_prefix(b"x-")?),
-        b'f' | b'p' | b's' | b'c' | b't' | b'r' | b'u' | b'h' | b'b' | b'i' | b'a' | b'w' | b'm' => {
-            says_plain(name)
-        }
+        b'f' | b'p' | b's' | b'c' | b't' | b'r' | b'u' | b'h' | b'b' | b'i' | b'a' | b'w' | b'm' | b'o'
+        | b'e' => says_plain(name),
         _ => None,
     }
 }
+
+/// Whether a field (in lower case) tells an origin who the client is, in this spelling or one that it takes for the
+/// same.
+pub fn is_about_a_person(name: &[u8]) -> bool {
+    match is_plain(name) {
+        true => says(name) == Some(Says::Person),
+        false => says(&plain(name)) == Some(Says::Person),
+    }
+}
+
+/// The spelling with dashes of a name that has anything else in their place.
+fn plain(name: &[u8]) -> smallvec::SmallVec<[u8; 64]> {
+    name.iter().map(|byte| if byte.is_ascii_alphanumeric() { *byte } else { b'-' }).collect()
+}
+
+/// How the fields begin by which gateways that sign people in tell of them: of mod_ssl, Cloudflare Access, Tailscale,
+/// mod_auth_openidc, Shibboleth, mod_auth_mellon.
+const PERSONS: [&[u8]; 11] = [
+    b"ssl-client-",
+    b"tls-client-",
+    b"cf-access-",
+    b"tailscale-user-",
+    b"oidc-claim-",
+    b"oidc-access-token",
+    b"oidc-id-token",
+    b"shib-",
+    b"mellon-",
+    b"remote-user-",
+    b"cert-client-",
+];
+
+/// The same of those that begin with `x-`, without that: of oauth2-proxy, authentik, Authelia, Google's and Amazon's
+/// load balancers, Azure, Pomerium, Vouch, Kong, Grafana.
+const EXPERIMENTAL_PERSONS: [&[u8]; 20] = [
+    b"ssl-client-",
+    b"tls-client-",
+    b"client-cert-",
+    b"ms-client-principal",
+    b"ms-token-",
+    b"amzn-mtls-",
+    b"amzn-oidc-",
+    b"auth-request-",
+    b"authentik-",
+    b"authelia-",
+    b"authenticated-",
+    b"goog-authenticated-user-",
+    b"goog-iap-jwt-",
+    b"pomerium-",
+    b"vouch-",
+    b"webauth-",
+    b"consumer-",
+    b"credential-",
+    b"token-subject",
+    b"shib-",
+];
 
 fn says_plain(name: &[u8]) -> Option<Says> {
     Some(match name {
@@ -169,7 +222,20 @@ fn says_plain(name: &[u8]) -> Option<Says> {
         b"client-cert"
         | b"client-cert-chain"
         | b"remote-user"
+        | b"remote-name"
+        | b"remote-email"
+        | b"remote-group"
+        | b"remote-groups"
+        | b"remote-ident"
         | b"auth-user"
+        | b"auth-type"
+        | b"eppn"
+        | b"sm-user"
+        | b"iv-user"
+        | b"iv-groups"
+        | b"iv-creds"
+        | b"mellon-user"
+        | b"ssl-cert"
         | b"proxy-auth-cert"
         | b"proxy-ssl-id"
         | b"proxy-remote-user"
@@ -190,7 +256,7 @@ fn says_plain(name: &[u8]) -> Option<Says> {
         b"http-method-override" | b"method-override" | b"request-method" => Says::Method,
         b"forwarded-for" | b"forwarded-for-ip" => Says::Address,
         b"forwarded-proto" | b"forwarded-scheme" | b"forwarded-ssl" => Says::Scheme,
-        _ if name.starts_with(b"ssl-client-") || name.starts_with(b"tls-client-") => Says::Person,
+        _ if PERSONS.iter().any(|start| name.starts_with(start)) => Says::Person,
         // Any other of these is about the URL that was asked for.
         _ if name.starts_with(b"forwarded-") => Says::Host,
         // IIS's own words to the application behind it.
@@ -211,7 +277,9 @@ fn says_experimental(name: &[u8]) -> Option<Says> {
             | b"access-token"
             | b"client-cert"
             | b"tls-client-cert"
-            | b"tls-client-cert-info" => Says::Person,
+            | b"tls-client-cert-info"
+            | b"name"
+            | b"id-token" => Says::Person,
             b"proto" | b"protocol" | b"scheme" | b"ssl" | b"https" => Says::Scheme,
             b"host" | b"server" | b"port" | b"host-override" => Says::Host,
             b"method" => Says::Method,
@@ -254,11 +322,25 @@ fn says_experimental(name: &[u8]) -> Option<Says> {
         | b"geo-country"
         | b"client-port" => Says::Address,
         b"remote-user"
-        | b"webauth-user"
-        | b"authenticated-user"
-        | b"authenticated-userid"
+        | b"remote-name"
+        | b"remote-email"
+        | b"remote-group"
+        | b"remote-groups"
+        | b"trusted-remote-user"
+        | b"auth-user"
+        | b"auth-username"
+        | b"auth-userid"
+        | b"auth-user-id"
+        | b"auth-email"
+        | b"auth-groups"
+        | b"auth-name"
+        | b"kerberos-user"
+        | b"userinfo"
         | b"proxy-user"
         | b"client-cert"
+        | b"client-verify"
+        | b"ssl-cert"
+        | b"ssl-verify"
         | b"arr-clientcert"
         | b"client-dn"
         | b"verified-user" => Says::Person,
@@ -309,18 +391,11 @@ fn says_experimental(name: &[u8]) -> Option<Says> {
         // Rack::Sendfile and its like take from these where files are, and how they are sent.
         b"sendfile-type" | b"sendfile" | b"lighttpd-send-file" => Says::Server,
         _ if name.starts_with(b"accel-") => Says::Server,
-        _ if [
-            &b"ssl-client-"[..],
-            b"tls-client-",
-            b"client-cert-",
-            b"ms-client-principal",
-            b"amzn-mtls-",
-        ]
-        .iter()
-        .any(|start| name.starts_with(start)) =>
-        {
-            Says::Person
-        }
+        // Next.js believes that it wrote these itself: the page that was meant, its status, that its middleware ran.
+        b"matched-path" | b"now-route-matches" => Says::Url,
+        _ if name.starts_with(b"invoke-") => Says::Url,
+        _ if name.starts_with(b"middleware-") => Says::Server,
+        _ if EXPERIMENTAL_PERSONS.iter().any(|start| name.starts_with(start)) => Says::Person,
         _ if name.starts_with(b"original-") || name.starts_with(b"rewrite-") => Says::Url,
         _ => return None,
     })
@@ -331,7 +406,7 @@ mod tests {
     use super::*;
 
     /// Each kind with what applications are known to read; the table beside the code could not tell of a gap.
-    const READ_BY_APPLICATIONS: [&str; 62] = [
+    const READ_BY_APPLICATIONS: [&str; 101] = [
         "Forwarded",
         "X-Forwarded",
         "X-Forwarded-For",
@@ -394,6 +469,45 @@ mod tests {
         "Client-Cert",
         "X-SSL-Client-Verify",
         "MS-ASPNETCORE-CLIENTCERT",
+        "X-Auth-Request-User",
+        "X-Auth-Request-Email",
+        "X-Auth-Request-Groups",
+        "X-Auth-Request-Access-Token",
+        "X-Auth-User",
+        "X-Auth-Username",
+        "Remote-Name",
+        "Remote-Email",
+        "Remote-Groups",
+        "X-Remote-Group",
+        "X-Remote-Groups",
+        "X-Authentik-Username",
+        "X-Authentik-Groups",
+        "X-WebAuth-User",
+        "X-Goog-Authenticated-User-Email",
+        "X-Goog-Authenticated-User-Id",
+        "X-Goog-Iap-Jwt-Assertion",
+        "X-Amzn-Oidc-Data",
+        "X-Amzn-Oidc-Identity",
+        "X-Amzn-Oidc-Accesstoken",
+        "Cf-Access-Authenticated-User-Email",
+        "Cf-Access-Jwt-Assertion",
+        "X-Ms-Token-Aad-Access-Token",
+        "Tailscale-User-Login",
+        "Tailscale-User-Name",
+        "X-Vouch-User",
+        "X-Pomerium-Claim-Email",
+        "Oidc-Claim-Sub",
+        "Shib-Session-Id",
+        "Eppn",
+        "Sm-User",
+        "X-Consumer-Username",
+        "X-SSL-Cert",
+        "X-Client-Verify",
+        "X-Invoke-Path",
+        "X-Invoke-Status",
+        "X-Matched-Path",
+        "X-Now-Route-Matches",
+        "X-Middleware-Subrequest",
     ];
 
     fn admits(obeyed: &Obeyed, name: &str, trusted: bool) -> bool {
@@ -472,11 +586,47 @@ mod tests {
             ("X-Forwarded-Host", false, true),
             ("X-Forwarded-Port", false, false),
             ("X-Original-URL", false, false),
+            ("X-Invoke-Path", false, false),
+            ("X-Middleware-Subrequest", false, false),
             ("Proxy", false, false),
         ] {
             assert_eq!(admits(&Obeyed::default(), name, true), by_default, "{name}");
             assert_eq!(admits(&keyed, name, true), with_key, "{name}");
             assert!(!admits(&keyed, name, false), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_tells_of_a_person_is_known_as_such_in_whatever_spelling() {
+        for name in [
+            "remote-user",
+            "remote_user",
+            "remote-email",
+            "x-forwarded-user",
+            "x-forwarded-email",
+            "x-forwarded-access-token",
+            "x-auth-request-groups",
+            "x-authentik-email",
+            "x-goog-authenticated-user-id",
+            "x-amzn-oidc-data",
+            "cf-access-jwt-assertion",
+            "tailscale-user-login",
+            "client-cert",
+            "x-ssl-client-cert",
+            "x-ssl-cert",
+            "x-client-verify",
+        ] {
+            assert!(is_about_a_person(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "cf-connecting-ip",
+            "x-auth-token",
+            "cookie",
+            "x-user-agent",
+        ] {
+            assert!(!is_about_a_person(name.as_bytes()), "{name}");
         }
     }
 

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::caller::{RequestIds, X_REQUEST_ID};
 use super::forwarded::{keep_addresses, says_https};
-use super::obeyed::Obeyed;
+use super::obeyed::{self, Obeyed};
 use super::{Admitted, Trust};
 use crate::message::{FieldName, Fields, Peer, Request};
 use crate::semantics::fields::strip_connection;
@@ -28,6 +28,8 @@ pub struct Identity {
     /// Who is told the ids of requests.
     pub ids: RequestIds,
     selecting: Arc<[HeaderName]>,
+    /// Anybody may say in a field who the client is: the operator passes it.
+    passes_persons: bool,
 }
 
 impl Default for Identity {
@@ -41,7 +43,22 @@ impl Identity {
         let own = trust.is_any().then_some(&X_FORWARDED_PROTO);
         let keyed = obeyed.keyed.iter().filter(|name| trust.is_any() && **name != X_FORWARDED_PROTO);
         let selecting = own.into_iter().chain(keyed).cloned().collect();
-        Identity { pseudonym, trust, obeyed, ids: RequestIds::Off, selecting }
+        let passes_persons =
+            obeyed.pass.iter().any(|name| obeyed::is_about_a_person(name.as_str().as_bytes()));
+        Identity { pseudonym, trust, obeyed, ids: RequestIds::Off, selecting, passes_persons }
+    }
+
+    /// Whether the origin gets to know from a field of somebody who is believed who the client is. What it answers
+    /// is then as personal as with `Authorization`, unless responses are kept apart by that field.
+    pub fn is_told_who(&self, request: &Request) -> bool {
+        let trusted = self.trust.covers(&request.peer);
+        (trusted || self.passes_persons)
+            && request.headers.iter().any(|(name, _)| {
+                let bytes = name.as_bytes();
+                obeyed::is_about_a_person(bytes)
+                    && self.obeyed.admits(bytes, &request.method, trusted)
+                    && !self.selecting.iter().any(|keyed| keyed.as_str().as_bytes() == bytes)
+            })
     }
 
     /// The fields of trusted proxies by which responses are kept apart, whatever their `Vary` says.

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, COOKIE, MAX_FORWARDS,
-    UPGRADE, VIA,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, COOKIE, MAX_FORWARDS, UPGRADE, VIA,
 };
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
@@ -103,7 +102,8 @@ impl Pipeline {
             drop_ignored_cookies(&mut admitted.request.headers, &plan.cookies);
         }
         let request = &admitted.request;
-        let facts = RequestFacts::read(&request.method, &request.headers);
+        let mut facts = RequestFacts::read(&request.method, &request.headers);
+        facts.authorization |= self.identity.is_told_who(request);
         let of_url = routing.plan_of_url(&plan, &admitted);
         let target = match of_url.unwrap_or(&plan).query.target(&admitted.target) {
             Cow::Borrowed(same) => admitted.target.slice(..same.len()),
@@ -383,7 +383,7 @@ impl Journey {
     /// Whether another request's fetch may answer this one: never where credentials could tell the two
     /// apart.
     pub fn may_share(&self) -> bool {
-        !self.headers().contains_key(AUTHORIZATION)
+        !self.facts.authorization
     }
 
     /// Whether what another request fetched may answer this one: it is selected by `Vary`, and may be used

@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use parking_lot::Mutex;
 
 use super::Pipeline;
+use crate::front::obeyed::is_about_a_person;
 use crate::message::{Body, Fields, InterimSender, Length, Peer, Request};
 use crate::store::StoredResponse;
 use crate::store::ledger::Sequence;
@@ -136,7 +137,11 @@ impl Order {
 /// credentials is somebody's.
 fn wanted(response: &StoredResponse) -> Option<Wanted> {
     let fields = response.selecting().to_request_fields();
-    let is_somebodys = [COOKIE, AUTHORIZATION].iter().any(|name| fields.contains_key(name));
+    let is_somebodys = fields.iter().any(|(name, _)| {
+        let name = name.as_bytes();
+        [COOKIE, AUTHORIZATION].iter().any(|other| other.as_str().as_bytes() == name)
+            || is_about_a_person(name)
+    });
     let place = response.place();
     (place.url.is_none() && !is_somebodys).then(|| Wanted {
         hits: response.hits(),

@@ -15,7 +15,8 @@ pub struct RequestFacts {
     /// The `Cache-Control` of the request as it was sent, with `Pragma: no-cache` taken in. Whether it is
     /// obeyed is the operator's choice: see [`RequestFacts::directives`].
     pub stated: RequestDirectives,
-    /// The request has `Authorization` (RFC 9111 §3.5).
+    /// The request has `Authorization` (RFC 9111 §3.5); or somebody else who is believed has said who sends it,
+    /// which is the same to the origin: a proxy that asked for the credentials and tells whose they are.
     pub authorization: bool,
     /// The request has `Cookie`.
     pub cookie: bool,

@@ -45,6 +45,10 @@ pub enum Ask {
     CookieAndHeuristic,
     /// The request has `Cookie`, and the lifetime is the operator's, who has not said that it counts with cookies.
     CookieAndTtl,
+    /// The request has `Authorization`, and the lifetime is only guessed.
+    AuthorizationAndHeuristic,
+    /// The request has `Authorization`, and the lifetime is the operator's.
+    AuthorizationAndTtl,
 }
 
 /// Why a request cannot use a stored response at all.
@@ -60,7 +64,7 @@ pub enum Unusable {
 
 impl Ask {
     /// All reasons, for metrics that are declared once.
-    pub const ALL: [Ask; 8] = [
+    pub const ALL: [Ask; 10] = [
         Ask::Stale,
         Ask::ResponseNoCache,
         Ask::Invalid,
@@ -69,6 +73,8 @@ impl Ask {
         Ask::RequestMinFresh,
         Ask::CookieAndHeuristic,
         Ask::CookieAndTtl,
+        Ask::AuthorizationAndHeuristic,
+        Ask::AuthorizationAndTtl,
     ];
 
     /// The name used in logs, metrics and `Cache-Status`.
@@ -82,6 +88,8 @@ impl Ask {
             Ask::RequestMinFresh => "request-min-fresh",
             Ask::CookieAndHeuristic => "cookie-and-heuristic",
             Ask::CookieAndTtl => "cookie-and-ttl",
+            Ask::AuthorizationAndHeuristic => "authorization-and-heuristic",
+            Ask::AuthorizationAndTtl => "authorization-and-ttl",
         }
     }
 
@@ -95,6 +103,8 @@ impl Ask {
                 | Ask::RequestMinFresh
                 | Ask::CookieAndHeuristic
                 | Ask::CookieAndTtl
+                | Ask::AuthorizationAndHeuristic
+                | Ask::AuthorizationAndTtl
         )
     }
 }
@@ -147,6 +157,10 @@ pub fn judge(facts: &Facts, request: &RequestFacts, now: Moment, policy: &Policy
     }
     let doubt = sharing::doubt(facts, request, policy);
     match doubt {
+        Some(Doubt::Guess) if request.authorization => return Reuse::Ask(Ask::AuthorizationAndHeuristic),
+        Some(Doubt::OperatorsLifetime) if request.authorization => {
+            return Reuse::Ask(Ask::AuthorizationAndTtl);
+        }
         Some(Doubt::Guess) => return Reuse::Ask(Ask::CookieAndHeuristic),
         Some(Doubt::OperatorsLifetime) => return Reuse::Ask(Ask::CookieAndTtl),
         // It is stale, always.
@@ -181,7 +195,7 @@ pub fn judge(facts: &Facts, request: &RequestFacts, now: Moment, policy: &Policy
     if stale_for < window.span {
         return Reuse::StaleWhileRevalidate { age_secs, ttl_secs };
     }
-    // What was never fresh is nobody's to take stale for one who has a cookie.
+    // What was never fresh is nobody's to take stale for one who says who it is.
     if doubt.is_some() {
         return Reuse::Ask(Ask::Stale);
     }

@@ -72,28 +72,29 @@ pub fn of_one_client(
     }
 }
 
-/// Why a stored response may not be used unasked for a request with `Cookie`.
+/// Why a stored response may not be used unasked for a request that says who sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// Its lifetime is a guess.
     Guess,
-    /// Its lifetime is the operator's, who has not said that it counts with cookies.
+    /// Its lifetime is the operator's, who has not said that it counts with cookies; with `Authorization` it never
+    /// does.
     OperatorsLifetime,
     /// It has no lifetime at all.
     NoLifetime,
 }
 
-/// Whether a response that was made for somebody without cookies may be used for one who has some: the origin
-/// might have answered otherwise.
+/// Whether a response that was made for nobody in particular may be used for one who says who it is: the origin
+/// might have answered otherwise. What the operator lets pass of cookies is not said of `Authorization`.
 pub fn doubt(facts: &Facts, request: &RequestFacts, policy: &Policy) -> Option<Doubt> {
-    if !request.cookie || facts.has(Bit::ForAll) {
+    if !request.is_personal() || facts.has(Bit::ForAll) {
         return None;
     }
     match (policy.cookies, facts.lifetime_source) {
-        (Cookies::Standard, _) => None,
+        (Cookies::Standard, _) if !request.authorization => None,
         (_, LifetimeSource::Heuristic) => Some(Doubt::Guess),
         (_, LifetimeSource::None) => Some(Doubt::NoLifetime),
-        (Cookies::Share, _) => None,
+        (Cookies::Share, _) if !request.authorization => None,
         (_, LifetimeSource::Ttl | LifetimeSource::DefaultTtl) => Some(Doubt::OperatorsLifetime),
         // A lifetime of nothing beside a stale window that the response states itself.
         _ => None,

@@ -67,7 +67,7 @@ pub enum Refusal {
     NotForSlow,
     /// The client insists on a validated or fresh response, and the operator lets it.
     Request,
-    /// The request has `Cookie` or may not use the cache, and the origin does not vouch for the response.
+    /// The request says who sends it or may not use the cache, and the origin does not vouch for the response.
     Unvouched,
 }
 

@@ -429,3 +429,44 @@ fn a_cookie_that_nothing_vouches_for_is_not_answered_from_what_the_operator_keep
     let said = stored(&[("cache-control", "max-age=10")], &policy);
     assert!(matches!(judge(&said, &request, at(30), &policy), Reuse::Fresh { .. }));
 }
+
+/// What was made for nobody in particular, and is fresh by nobody's word but a guess or the operator's, is not for
+/// those who say who they are, in whatever way; nor when the origin fails.
+#[test]
+fn authorization_is_not_answered_from_what_nothing_vouches_for() {
+    use larder::semantics::reuse::{Ask, judge};
+    use larder::semantics::{Reuse, Staleness, staleness};
+    let both = [("authorization", "Bearer a"), ("cookie", "user=ada")];
+    let minute = Some(Duration::from_secs(60));
+    let modified = [("last-modified", "@-100000")];
+    let tag = [("etag", "\"a\"")];
+    for cookies in [Cookies::ExplicitOnly, Cookies::Share, Cookies::Standard] {
+        for asked in [&both[..1], &both[..]] {
+            let request = RequestFacts::read(&Method::GET, &fields_of(asked));
+            let ttl = Policy { cookies, ttl: minute, ..Policy::default() };
+            let default_ttl = Policy { cookies, default_ttl: minute, ..Policy::default() };
+            let silent = Policy { cookies, ..Policy::default() };
+            for (policy, response, why) in [
+                (&ttl, &tag[..], Some(Ask::AuthorizationAndTtl)),
+                (&default_ttl, &tag, Some(Ask::AuthorizationAndTtl)),
+                (&silent, &modified, Some(Ask::AuthorizationAndHeuristic)),
+                (&ttl, &[("cache-control", "max-age=9")], None),
+                (&silent, &[("cache-control", "public"), ("last-modified", "@-100000")], None),
+            ] {
+                let facts = stored(response, policy);
+                let got = judge(&facts, &request, at(1), policy);
+                let failed =
+                    staleness::judge(&facts, &request, staleness::Failure::Unreachable, at(1), policy);
+                match why {
+                    Some(why) => {
+                        assert_eq!(got, Reuse::Ask(why), "{response:?} {cookies:?}");
+                        assert_eq!(failed, Staleness::Refuse(staleness::Refusal::Unvouched));
+                    }
+                    None => assert!(matches!(got, Reuse::Fresh { .. }), "{response:?} {got:?}"),
+                }
+                let anonymous = judge(&facts, &RequestFacts::default(), at(1), policy);
+                assert!(matches!(anonymous, Reuse::Fresh { .. }), "{response:?} {anonymous:?}");
+            }
+        }
+    }
+}

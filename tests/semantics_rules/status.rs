@@ -79,6 +79,8 @@ fn every_reason_to_ask_the_origin_has_its_fwd() {
         (Ask::RequestMaxAge, "request"),
         (Ask::RequestMinFresh, "request"),
         (Ask::CookieAndHeuristic, "request"),
+        (Ask::AuthorizationAndHeuristic, "request"),
+        (Ask::AuthorizationAndTtl, "request"),
     ] {
         assert_eq!(Forward::from(ask).as_str(), want);
     }

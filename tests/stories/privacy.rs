@@ -47,6 +47,82 @@ fn an_authorized_response_is_not_shared() {
     assert_eq!(origin.request_count(), 4);
 }
 
+/// The proxy before Larder asked for the password, and tells the application whose it was.
+#[test]
+fn the_inbox_of_one_whom_a_trusted_proxy_names_is_not_given_to_another() {
+    const FIELDS: [&str; 6] = [
+        "Remote-User",
+        "X-Forwarded-User",
+        "X-Forwarded-Access-Token",
+        "X-SSL-Client-Cert",
+        "X-Auth-Request-Email",
+        "Client-Cert",
+    ];
+    let origin = Origin::scripted(|asked, wire| {
+        let who = FIELDS.iter().find_map(|name| asked.field(name)).unwrap_or("nobody").to_owned();
+        let lifetime = match &*asked.target {
+            "/guess" => "Last-Modified: Sun, 01 Mar 2020 00:00:00 GMT\r\n",
+            "/stated" => "Cache-Control: max-age=600\r\n",
+            "/all" => "Cache-Control: public, max-age=600\r\n",
+            _ => "",
+        };
+        wire.answer(lifetime, who)
+    });
+    let lines = "[server.forwarded]\ntrust = [\"127.0.0.1\"]\n[cache]\ndefault_ttl = \"60s\"\n";
+    for name in FIELDS {
+        let larder = Larder::before_with(&origin.url(), lines);
+        for path in ["/guess", "/silent", "/stated"] {
+            for who in ["alice", "bob", "alice"] {
+                assert_eq!(larder.get_with(path, &[(name, who)]).text(), who, "{name} {path}");
+            }
+            assert_eq!(larder.get(path).text(), "nobody", "{name} {path}");
+            larder.get(path).expect_hit();
+        }
+        // Nor the page of nobody to them, unless the origin gave it a lifetime itself.
+        for path in ["/guess", "/silent"] {
+            assert_eq!(larder.get_with(path, &[(name, "carol")]).text(), "carol", "{name} {path}");
+        }
+        larder.get_with("/stated", &[(name, "carol")]).expect_hit();
+        assert_eq!(larder.get_with("/all", &[(name, "alice")]).text(), "alice");
+        larder.get_with("/all", &[(name, "bob")]).expect_hit();
+    }
+    // Where responses are kept apart by it, each has a page of its own; one who is not believed is nobody.
+    let keyed = lines.replace("\"127.0.0.1\"]", "\"127.0.0.1\"]\nkeyed = [\"Remote-User\"]");
+    let larder = Larder::before_with(&origin.url(), &keyed);
+    for _ in 0..2 {
+        for who in ["alice", "bob"] {
+            assert_eq!(larder.get_with("/stated", &[("Remote-User", who)]).text(), who);
+        }
+    }
+    larder.get_with("/stated", &[("Remote-User", "bob")]).expect_hit();
+    let larder = Larder::before(&origin.url());
+    assert_eq!(larder.get_with("/stated", &[("Remote-User", "alice")]).text(), "nobody");
+    larder.get("/stated").expect_hit();
+    // Passed for everybody by the operator, it says who they are all the same.
+    let lines = "[server]\npass_fields = [\"Remote-User\"]";
+    let larder = Larder::before_with(&origin.url(), lines);
+    for who in ["alice", "bob"] {
+        assert_eq!(larder.get_with("/stated", &[("Remote-User", who)]).text(), who);
+    }
+}
+
+/// The page of nobody is fresh by the operator's word or a guess only.
+#[test]
+fn one_who_signs_in_by_a_token_does_not_get_the_page_of_those_who_did_not() {
+    let origin = Origin::scripted(|asked, wire| {
+        let who = asked.field("Authorization").unwrap_or("nobody").to_owned();
+        let guess =
+            if asked.target == "/guess" { "Last-Modified: Sun, 01 Mar 2020 00:00:00 GMT\r\n" } else { "" };
+        wire.answer(guess, who)
+    });
+    let larder = Larder::before_with(&origin.url(), "[cache]\ndefault_ttl = \"60s\"\n");
+    for path in ["/silent", "/guess"] {
+        assert_eq!(larder.get(path).text(), "nobody");
+        assert_eq!(larder.get_with(path, &[("Authorization", "Bearer a")]).text(), "Bearer a", "{path}");
+        assert_eq!(larder.get(path).expect_hit().text(), "nobody");
+    }
+}
+
 /// RFC 9111 §4.1.
 #[test]
 fn each_language_is_its_own_variant() {
