@@ -111,9 +111,10 @@ impl Pipeline {
         };
         let of_url_key = self.keys.key_of_normal(&admitted.host, &target);
         // What is asked of one backend is no answer for those whom another one serves. What other methods
-        // invalidate is the URL.
+        // invalidate is the URL; a QUERY has no key yet.
         let own_route = of_url.is_some();
-        let (key, url) = match own_route && facts.method.may_use_stored() {
+        let has_key = matches!(facts.method, CacheMethod::Get | CacheMethod::Head);
+        let (key, url) = match own_route && has_key {
             true => (self.keys.key_of_route(of_url_key, plan.own), Some(of_url_key)),
             false => (of_url_key, None),
         };
@@ -160,7 +161,7 @@ impl Pipeline {
         if journey.own_route {
             key = self.keys.key_of_route(key, journey.plan.own);
         }
-        journey.url.get_or_insert(journey.key.0);
+        journey.url = Some(journey.key.0);
         journey.key = Key(key);
         Ok(())
     }

@@ -425,6 +425,13 @@ fn what_a_route_by_cookie_or_method_got_is_for_its_own_requests() {
                 assert_eq!(got.field("X-By"), Some("staging"), "{when} {method}: {got}");
             }
         }
+        // Of a QUERY that is for the origin alone the content is not read.
+        larder.get_with("/page", fields);
+        for fields in [fields, &[]] {
+            let conditional: Vec<_> = fields.iter().copied().chain([("If-Match", "*")]).collect();
+            let got = larder.request("QUERY", "/page", &conditional, b"x");
+            assert!(!got.is_hit(), "{when}: {got}");
+        }
         // RFC 9110 §9.3.3: what a POST brings is kept for GETs, but not for those of another backend.
         larder.request("POST", "/form", fields, b"x");
         assert_eq!(larder.get("/form").field("X-By"), Some("live"), "{when}");
