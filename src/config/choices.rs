@@ -80,7 +80,8 @@ words! {
     /// What is done about a path that an origin may read otherwise than the routes do.
     pub enum AmbiguousPaths as "choice" {
         /// its route counts only if every reading takes it. If not, it is passed without being stored; where
-        /// the readings lead to different backends, it is refused (400).
+        /// the readings lead to different backends, it is refused (400). Where only the case of letters makes the
+        /// difference, and nothing but lifetimes, it is stored by the origin's own word.
         Strictest = "strictest",
         /// it is refused (400).
         Refuse = "refuse",

@@ -42,6 +42,8 @@ pub struct Routing {
     plans: Sharded<Vec<Arc<RoutePlan>>>,
     /// The same plans, for requests whose path may be read so that it takes another route: these are passed.
     strict: Sharded<Vec<Arc<RoutePlan>>>,
+    /// The same plans, for requests whose path is another route's in another case of letters.
+    careful: Sharded<Vec<Arc<RoutePlan>>>,
     ambiguous: AmbiguousPaths,
     /// Whether any route looks at the method.
     by_method: bool,
@@ -71,6 +73,10 @@ impl Routing {
     /// `plans` by the numbers of `routes`, of which 0 is what no route takes.
     pub fn new(routes: Routes, plans: Vec<RoutePlan>, ambiguous: AmbiguousPaths) -> Self {
         let strict = |plan: &RoutePlan| Arc::new(RoutePlan { passes: true, ..plan.clone() });
+        let careful = |plan: &RoutePlan| {
+            let policy = Arc::new(plan.policy.by_the_origin_alone());
+            Arc::new(RoutePlan { policy, ..plan.clone() })
+        };
         let by_method = plans.iter().any(|plan| plan.by_method);
         let may_be_own = |plan: &&RoutePlan| by_method || plan.by_cookie;
         Routing {
@@ -79,6 +85,7 @@ impl Routing {
             own: plans.iter().filter(may_be_own).map(|plan| plan.own).collect(),
             plans: Sharded::with(|_| plans.iter().cloned().map(Arc::new).collect()),
             strict: Sharded::with(|_| plans.iter().map(strict).collect()),
+            careful: Sharded::with(|_| plans.iter().map(careful).collect()),
             ambiguous,
         }
     }
@@ -117,6 +124,7 @@ impl Routing {
             Taken::Perhaps(route) if route.handling != Handling::Pass => {
                 (by_number(self.strict.mine(), route.number), PathReading::Passed)
             }
+            Taken::Carefully(route) => (by_number(self.careful.mine(), route.number), PathReading::Clear),
             Taken::Surely(route) | Taken::Perhaps(route) => {
                 (by_number(plans, route.number), PathReading::Clear)
             }

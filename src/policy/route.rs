@@ -124,6 +124,9 @@ pub enum AmbiguousPaths {
 pub enum Taken<'r> {
     /// However its path is read.
     Surely(&'r Route),
+    /// By the letters of its path. In another case of letters it is another route's, which does alike but for what it
+    /// stores and for how long: only what the origin itself says may be stored is.
+    Carefully(&'r Route),
     /// By the letters of its path, which may be read so that it takes another one: nothing of it may be stored.
     Perhaps(&'r Route),
     /// Not at all.
@@ -134,7 +137,10 @@ impl<'r> Taken<'r> {
     /// The route by the letters of the path.
     pub fn route(self) -> &'r Route {
         match self {
-            Taken::Surely(route) | Taken::Perhaps(route) | Taken::Refused(route) => route,
+            Taken::Surely(route)
+            | Taken::Carefully(route)
+            | Taken::Perhaps(route)
+            | Taken::Refused(route) => route,
         }
     }
 }
@@ -166,6 +172,23 @@ impl Route {
             || (self.backend, self.handling) == (other.backend, other.handling)
                 && self.upgrade == other.upgrade
                 && self.cache == other.cache
+    }
+
+    /// Whether what the two do differs only in what of the origin's responses is stored for how long, and neither
+    /// keeps from the cache what the other one lets in.
+    fn stores_as(&self, other: &Route) -> bool {
+        let is_open = |route: &Route| {
+            let zero = [route.cache.ttl, route.cache.default_ttl].contains(&Some(Duration::ZERO));
+            route.handling == Handling::Cache && route.cache.sharing != Cookies::Pass && !zero
+        };
+        let (own, others) = (&self.cache, &other.cache);
+        (self.backend, &self.upgrade) == (other.backend, &other.upgrade)
+            && is_open(self)
+            && is_open(other)
+            && (&own.query, &own.cookies) == (&others.query, &others.cookies)
+            && own.client_directives == others.client_directives
+            && own.unsafe_methods == others.unsafe_methods
+            && own.request_content == others.request_content
     }
 }
 
@@ -276,7 +299,11 @@ impl Routes {
         }
         // Express, IIS and others do not look at the case of a path.
         if look.has_capitals || self.has_capitals || !look.is_plain {
-            agree &= route.does_as(self.select_by(host, Spelling::Folded(path), method, fields));
+            let folded = self.select_by(host, Spelling::Folded(path), method, fields);
+            if look.is_plain && !route.does_as(folded) && route.stores_as(folded) {
+                return Taken::Carefully(route);
+            }
+            agree &= route.does_as(folded);
         }
         if agree { Taken::Surely(route) } else { Taken::Perhaps(route) }
     }
@@ -484,6 +511,38 @@ mod tests {
     }
 
     #[test]
+    fn a_path_in_another_case_is_stored_only_where_neither_route_keeps_something_out() {
+        type Change = fn(&mut Route);
+        let changes: [(Change, bool); 14] = [
+            (|route| route.cache.ttl = Some(Duration::from_secs(1)), true),
+            (|route| route.cache.default_ttl = Some(Duration::from_secs(1)), true),
+            (|route| route.cache.stale_if_error = Duration::from_secs(1), true),
+            (|route| route.cache.sharing = Cookies::Share, true),
+            (|route| route.cache.set_cookie = SetCookie::Store, true),
+            (|route| route.cache.ttl = Some(Duration::ZERO), false),
+            (|route| route.cache.sharing = Cookies::Pass, false),
+            (|route| route.handling = Handling::Pass, false),
+            (|route| route.backend = BackendIndex(1), false),
+            (|route| route.upgrade = Some(Vec::new()), false),
+            (|route| route.cache.request_content = RequestContent::Pass, false),
+            (|route| route.cache.client_directives = ClientDirectives::Honour, false),
+            (|route| route.cache.cookies.ignore = vec![NamePattern::parse("a").unwrap()], false),
+            (|route| route.cache.query.sort = true, false),
+        ];
+        for (at, (change, stores)) in changes.into_iter().enumerate() {
+            let mut changed = Route { number: 1, ..Route::default() };
+            change(&mut changed);
+            for path in ["/**/*.jpg", "/**/*.JPG"] {
+                let routes = Routes::new(vec![(when(&[], &[path], &[]), changed.clone())], Route::default());
+                let path = if path.ends_with("jpg") { "/IMG.JPG" } else { "/img.jpg" };
+                let taken = routes.choose("h", path, &Method::GET, &Fields::new(), AmbiguousPaths::Strictest);
+                assert_eq!(matches!(taken, Taken::Carefully(_)), stores, "{at}: {taken:?}");
+                assert!(!matches!(taken, Taken::Surely(_)), "{at}");
+            }
+        }
+    }
+
+    #[test]
     fn a_route_counts_only_if_every_reading_of_the_path_takes_it() {
         let with = |path: &str, handling, ttl: u64, backend| {
             let cache = RouteCache { ttl: Some(Duration::from_secs(ttl)), ..RouteCache::default() };
@@ -532,6 +591,14 @@ mod tests {
         }
         for path in ["/static/..%2Fother/x", "//other/x", "/other%2Fx"] {
             assert!(matches!(choose(path), Taken::Refused(_)), "{path}");
+        }
+        // In another case it is the same but for lifetimes, unless something else is in doubt.
+        for (path, number) in [("/STATIC/x", 0), ("/wiki/x", 0)] {
+            let taken = choose(path);
+            assert_eq!((taken, taken.route().number), (Taken::Carefully(taken.route()), number), "{path}");
+        }
+        for path in ["/PRIVATE/x", "/OTHER/x", "//static/x", "/STATIC/x%2Fy"] {
+            assert!(!matches!(choose(path), Taken::Surely(_) | Taken::Carefully(_)), "{path}");
         }
         let refuse = |path| routes.choose("h", path, &Method::GET, &Fields::new(), AmbiguousPaths::Refuse);
         assert!(matches!(refuse("/page%2Fx"), Taken::Refused(_)));

@@ -76,6 +76,28 @@ pub struct Policy {
     pub ranges: super::range::Limits,
 }
 
+impl Policy {
+    /// The same where nothing counts but what the origin says itself: no lifetime or window of the operator's and no
+    /// guess, and nothing shared that it does not call everybody's.
+    pub fn by_the_origin_alone(&self) -> Policy {
+        Policy {
+            ttl: None,
+            default_ttl: None,
+            heuristic_fraction: 0.0,
+            stale_while_revalidate: Duration::ZERO,
+            soft_purge_window: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            stale_after: None,
+            set_cookie: SetCookie::Pass,
+            cookies: match self.cookies {
+                Cookies::Pass => Cookies::Pass,
+                Cookies::ExplicitOnly | Cookies::Share | Cookies::Standard => Cookies::ExplicitOnly,
+            },
+            ..self.clone()
+        }
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Policy {

@@ -444,3 +444,38 @@ fn another_http_is_not_tunnelled() {
     larder.get_with("/page", &fields).expect_status(200);
     larder.get_with("/page", &fields).expect_status(200).expect_hit();
 }
+
+/// Cameras write `IMG_1234.JPG`, and no origin that knows case means another page by it.
+#[test]
+fn a_path_in_another_case_than_its_routes_is_stored_by_the_origins_own_word() {
+    let origin = Origin::scripted(|asked, wire| {
+        let fields = match asked.target.as_str().split_once('?').map(|(_, query)| query) {
+            Some("fresh") => "Cache-Control: public, max-age=86400\r\n",
+            Some("cookie") => "Cache-Control: public, max-age=86400\r\nSet-Cookie: a=1\r\n",
+            Some("modified") => "Last-Modified: Thu, 01 Jan 2015 00:00:00 GMT\r\n",
+            _ => "Cache-Control: max-age=0\r\n",
+        };
+        wire.answer(fields, "a page")
+    });
+    let larder = Larder::before_with(
+        &origin.url(),
+        "[[route]]\nmatch = { path = \"/**/*.jpg\" }\n\
+         cache = { ttl = \"1h\", cookies = \"share\", set_cookie = \"strip\" }\n\
+         [[route]]\nmatch = { path = \"/Private/**\" }\npass = true\n\
+         [[route]]\ncache = { default_ttl = \"1h\", stale_while_revalidate = \"1h\", set_cookie = \"strip\" }\n",
+    );
+    for (path, is_stored) in [
+        ("/photos/IMG_1.JPG?fresh", true),
+        ("/photos/IMG_1.JPG?none", false),
+        ("/photos/IMG_1.JPG?cookie", false),
+        ("/photos/IMG_1.JPG?modified", false),
+        ("/photos/a.jpg?none", true),
+        ("/private/x?fresh", false),
+    ] {
+        larder.get(path).expect_status(200);
+        let got = larder.get(path).expect_status(200);
+        assert_eq!(got.is_hit(), is_stored, "{path}: {got}");
+    }
+    let member = [("Cookie", "user=ada")];
+    larder.get_with("/photos/IMG_1.JPG?fresh", &member).expect_hit();
+}
