@@ -43,6 +43,7 @@ mod request;
 mod resolve;
 mod send;
 mod settings;
+mod signed_in;
 mod tunnel;
 mod wire;
 

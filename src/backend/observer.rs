@@ -149,7 +149,7 @@ pub enum Closed {
     /// The origin closed it, or sent what it did not owe, while it was unused.
     ByOrigin,
     /// After its response it could not be used again: `Connection: close`, HTTP/1.0, a request body left
-    /// unsent, more sent than was owed.
+    /// unsent, more sent than was owed, or it may be signed in (NTLM).
     NotReusable,
     /// Its exchange failed or was given up.
     Failed,

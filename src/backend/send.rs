@@ -18,6 +18,7 @@ use super::observer::Failed;
 use super::pool::{Idle, Kind, Pool, Trust};
 use super::request::Sendable;
 use super::settings::BackendSettings;
+use super::signed_in::is_somebodys;
 use super::tunnel::OriginTunnel;
 use crate::clock::Moment;
 use crate::message::{Body, Length, Tunnel};
@@ -188,9 +189,15 @@ fn deliver(
     reused: bool,
     now: Moment,
 ) -> Result<OriginResponse, OriginError> {
-    let OriginRequest { method, upgrade, .. } = request.request();
+    let OriginRequest { method, upgrade, headers: asked, .. } = request.request();
     let endpoint = Arc::clone(&lease.endpoint().label);
     let Head { status, version, headers, framing, close: _ } = head;
+    // Whoever asks next over this connection would be taken for the one who signed in.
+    if is_somebodys(asked, &headers)
+        && let Some(link) = lease.link()
+    {
+        link.end_with_this();
+    }
     let switch = status == StatusCode::SWITCHING_PROTOCOLS;
     let bodiless = is_bodiless(method, status);
     let framing = match framing {

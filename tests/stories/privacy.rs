@@ -123,6 +123,35 @@ fn one_who_signs_in_by_a_token_does_not_get_the_page_of_those_who_did_not() {
     }
 }
 
+/// With NTLM and Negotiate it is the connection that the origin takes for somebody's, not the request.
+#[test]
+fn nobody_is_asked_for_over_a_connection_on_which_another_one_signed_in() {
+    let origin = Origin::scripted(|asked, wire| match (asked.field("Authorization"), &*asked.target) {
+        (None, "/own") => {
+            let _ = wire.send(
+                "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\n\
+                 WWW-Authenticate: Negotiate\r\nWWW-Authenticate: NTLM\r\nContent-Length: 2\r\n\r\nno",
+            );
+            Next::Keep
+        }
+        (who, _) => wire.answer("Cache-Control: no-store\r\n", who.unwrap_or("nobody")),
+    });
+    let larder = Larder::before(&origin.url());
+    larder.get("/page");
+    larder.get("/page");
+    larder.get_with("/page", &[("Authorization", "Basic YTpi")]);
+    assert_eq!(origin.connection_count(), 1, "others use the same connection");
+    larder.get_with("/page", &[("Authorization", "NTLM TlRMTVNTUAADAAAA")]);
+    larder.get("/page");
+    assert_eq!(origin.connection_count(), 2, "after a request that may have signed it in");
+    larder.get("/own").expect_status(401);
+    larder.get("/page");
+    assert_eq!(origin.connection_count(), 3, "after an invitation to do so");
+    larder.get_with("/page", &[("Authorization", "Negotiate YIIJ")]);
+    larder.get("/page");
+    assert_eq!(origin.connection_count(), 4);
+}
+
 /// RFC 9111 §4.1.
 #[test]
 fn each_language_is_its_own_variant() {
