@@ -51,6 +51,18 @@ async fn a_drain_lets_requests_in_flight_finish_and_accepts_no_more() {
     assert_eq!(house.served.await.unwrap(), Drained { cut: 0 });
 }
 
+/// Which of the two hears of the drain first, the listener or its accept loops, is chance: so many times.
+#[tokio::test]
+async fn an_ordered_end_is_no_death_of_the_accept_loops() {
+    for _ in 0..200 {
+        let house = House::start(Limits::default(), echo_target).await;
+        house.connect().await;
+        house.drain.drain(LONG);
+        assert_eq!(house.served.await.unwrap(), Drained { cut: 0 });
+        assert_eq!(house.service.deaths.load(std::sync::atomic::Ordering::SeqCst), 0);
+    }
+}
+
 #[tokio::test]
 async fn a_request_that_was_on_its_way_when_the_drain_began_is_answered() {
     let limits = Limits { drain_idle: LONG, ..Limits::default() };

@@ -68,8 +68,12 @@ pub async fn serve<S: Service>(
     while order == Order::Serve {
         tokio::select! {
             changed = drain.changed() => order = changed,
-            // Before the drain they end by a panic alone.
-            Some(_) = loops.join_next() => service.accepting_ended(),
+            // A loop hears of the drain as soon as this does, and may have ended before this one looks.
+            Some(ended) = loops.join_next() => {
+                if ended.is_err() || drain.order() == Order::Serve {
+                    service.accepting_ended();
+                }
+            }
         }
     }
     gate.start_draining();

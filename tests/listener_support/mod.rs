@@ -29,6 +29,8 @@ pub struct TestService {
     pub calls: AtomicUsize,
     pub open: Arc<AtomicUsize>,
     pub sent_away: AtomicUsize,
+    /// How often it was told that accepting has ended with no order.
+    pub deaths: AtomicUsize,
     finished: mpsc::UnboundedSender<(Outcome, Sent)>,
 }
 
@@ -74,6 +76,10 @@ impl Service for TestService {
 
     fn sent_away(&self) {
         self.sent_away.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn accepting_ended(&self) {
+        self.deaths.fetch_add(1, Ordering::SeqCst);
     }
 
     fn opened(&self, _peer: &Peer) -> Counted {
@@ -184,6 +190,7 @@ impl House {
             calls: AtomicUsize::new(0),
             open: Arc::default(),
             sent_away: AtomicUsize::new(0),
+            deaths: AtomicUsize::new(0),
             finished: sender,
         });
         let (handle, signal) = drain();
