@@ -289,3 +289,34 @@ fn an_access_log_that_nobody_reads_holds_nobody_up_and_does_not_keep_it_from_end
     assert_eq!(ended.unwrap().code(), Some(0));
     drop(unread);
 }
+
+/// A log shipper that is being started anew, or was never there.
+#[test]
+fn an_access_log_that_is_a_fifo_nobody_reads_holds_up_no_start_no_probe_and_no_end() {
+    let (origin, _gate) = moody();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access");
+    let configuration = format!("[log]\naccess = {:?}", path.display().to_string());
+    for is_fifo_at_the_start in [true, false] {
+        if is_fifo_at_the_start {
+            assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        }
+        let mut larder = Heard::before(&origin, &configuration);
+        larder.get("/page").expect_status(200);
+        if !is_fifo_at_the_start {
+            std::fs::remove_file(&path).unwrap();
+            assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        }
+        larder.signal("USR1");
+        let mut line = String::new();
+        while !line.contains("reopened the access log") {
+            line.clear();
+            assert!(larder.said.read_line(&mut line).unwrap() > 0, "it ended");
+        }
+        larder.get("/page").expect_status(200);
+        larder.admin.get("/healthz").expect_status(200);
+        larder.signal("TERM");
+        assert_eq!(larder.wait_for_end().code(), Some(0));
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -5,7 +5,6 @@
 //! line when lines come one by one, where a whole hit costs six). Here a line is serialised into a buffer
 //! of its thread's own, and the writer takes all buffers at once, some times a second.
 
-use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::metrics::output::{Output, Written, append_to};
+use crate::metrics::output::{Opened, Output, Written, append_to};
 use crate::metrics::sharded::Sharded;
 
 /// How long lines gather before they are written, unless a buffer gets half full before.
@@ -52,7 +51,7 @@ struct Shared {
     flushed: Condvar,
     /// The file's path and, after [`Writer::reopen`], the file that takes the present one's place.
     path: Option<PathBuf>,
-    reopened: Mutex<Option<File>>,
+    reopened: Mutex<Option<Opened>>,
 }
 
 #[derive(Default)]
@@ -220,7 +219,7 @@ impl Shared {
             // The emptied batch goes back in exchange: no allocation while the load is steady.
             std::mem::swap(&mut *buffer.lock(), batch);
             if !batch.is_empty() {
-                match output.write(batch) {
+                match output.write_or_move(batch, || self.reopened.lock().take()) {
                     Written::Whole { again: true } => tracing::info!("the access log is being written again"),
                     Written::Whole { again: false } => {}
                     Written::Lost { lines, error, first } => {
