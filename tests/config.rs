@@ -391,12 +391,24 @@ fn what_people_bring_along_from_elsewhere_is_answered_with_what_it_is_here() {
             format!("{app}[log]\naccess = \"/no/such/folder/access.log\"\n"),
             "make it first, for the user that Larder runs as",
         ),
+        (format!("{app}[log]\naccess = \"/tmp\"\n"), "write the path of a file in it"),
+        (format!("{app}[log]\naccess = \"/tmp/no-such-log/\"\n"), "write the path of a file in it"),
         ("[backend.app]\nendpoints = [\"22012\"]\n".into(), "write \"http://127.0.0.1:22012\""),
         ("[backend.app]\nendpoints = [\"http://::1:8000\"]\n".into(), "write \"http://[::1]:8000\""),
     ] {
         let problems = refused(&file).render(Some(&source(&file)), false);
         assert!(problems.contains(&format!("help: {help}\n")), "{file}\n{problems}");
         assert_eq!(problems.matches("error: ").count(), 1, "{problems}");
+    }
+}
+
+#[test]
+fn more_uploads_than_connections_are_warned_of() {
+    for (uploads, expected) in [(2, 0), (3, 1)] {
+        let file = format!("{APP}max_connections = 2\nmax_uploads = {uploads}\n");
+        let loaded = load(Some(&source(&file)), Overrides::default(), &environment());
+        let (_, warnings) = loaded.unwrap_or_else(|_| panic!("it is usable"));
+        assert_eq!(warnings.count(Severity::Warning), expected);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,7 +156,7 @@ impl Resolver<'_, '_> {
         }
         let is_overridden = overrides.access_log.is_some();
         log.access = overrides.access_log.unwrap_or(log.access);
-        self.refuse_missing_folder(&log.access, is_overridden);
+        self.refuse_log_without_place(&log.access, is_overridden);
         Some(Settings {
             listen,
             admin: Admin {
@@ -177,17 +178,26 @@ impl Resolver<'_, '_> {
         })
     }
 
-    /// A log whose folder is not there could not be opened: better known now than at the start.
-    fn refuse_missing_folder(&mut self, access: &AccessLog, is_overridden: bool) {
+    /// A log that could not be opened: better known now than at the start.
+    fn refuse_log_without_place(&mut self, access: &AccessLog, is_overridden: bool) {
         let AccessLog::File(path) = access else { return };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let Some(folder) = folder.filter(|folder| !folder.is_dir()) else { return };
+        let fault = if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            let fault = Fault::new(format!("there is no folder {}", folder.display()));
+            fault.help("make it first, for the user that Larder runs as")
+        } else if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            Fault::new(format!("{} is a folder", path.display())).help("write the path of a file in it")
+        } else if std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+            Fault::new(format!("{} is a socket", path.display()))
+                .help("write the path of a file, or of a FIFO")
+        } else {
+            return;
+        };
         let place = match is_overridden {
             true => Place::Outside("--access-log".to_string()),
             false => self.place(&["log", "access"], "--access-log"),
         };
-        let fault = Fault::new(format!("there is no folder {}", folder.display()));
-        self.problems.error_at(place, fault.help("make it first, for the user that Larder runs as"));
+        self.problems.error_at(place, fault);
     }
 
     /// `--listen`, then the file, then `$PORT`, then the default.
@@ -319,6 +329,18 @@ impl Resolver<'_, '_> {
                 let fault = Fault::new(format!("the backend \"{}\" has no endpoints", name.get_ref()));
                 let help = "add `endpoints = [\"http://127.0.0.1:8000\"]`";
                 self.problems.error(name.span(), "", fault.help(help));
+            }
+            if let Some(uploads) =
+                backend.max_uploads.filter(|uploads| self.sound && *uploads > backend.max_connections)
+            {
+                let place = self.place(&["backend", name.get_ref(), "max_uploads"], "max_uploads");
+                let most = backend.max_connections;
+                let fault = Fault::new(format!("{uploads} uploads never fit the {most} `max_connections`"));
+                self.problems.warning(
+                    place,
+                    "",
+                    fault.help("make `max_uploads` less than `max_connections`"),
+                );
             }
             if let Some(probe) =
                 backend.probe.as_ref().filter(|probe| self.sound && probe.timeout > probe.interval)

@@ -105,11 +105,16 @@ pub(super) fn combined(buffer: &mut Vec<u8>, finished: &Finished<'_>) {
     put(buffer, " - - [");
     buffer.extend_from_slice(&common_date(finished.received));
     put(buffer, "] \"");
-    quoted(buffer, outcome.method.as_str().as_bytes());
-    buffer.push(b' ');
-    quoted(buffer, &outcome.target);
-    put(buffer, " HTTP/");
-    put(buffer, version(outcome.version));
+    // What was refused before it was a request has no target, and no method that anybody knows.
+    if outcome.target.is_empty() {
+        buffer.push(b'-');
+    } else {
+        quoted(buffer, outcome.method.as_str().as_bytes());
+        buffer.push(b' ');
+        quoted(buffer, &outcome.target);
+        put(buffer, " HTTP/");
+        put(buffer, version(outcome.version));
+    }
     put(buffer, "\" ");
     number(buffer, finished.status.as_u16().into());
     buffer.push(b' ');

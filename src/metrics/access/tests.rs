@@ -104,6 +104,8 @@ fn a_combined_line_is_as_apache_and_nginx_write_it() {
     );
     let unix = Outcome { peer: Peer::Unix, ..outcome(CacheResult::Hit) };
     assert!(combined(&finished(&unix)).starts_with("- - - ["));
+    let refused = Outcome { target: Bytes::new(), ..outcome(CacheResult::Refused) };
+    assert!(combined(&finished(&refused)).contains("] \"-\" 200 "), "{}", combined(&finished(&refused)));
 }
 
 #[test]
@@ -310,4 +312,80 @@ fn an_output_that_takes_nothing_does_not_keep_the_process_from_its_end() {
     writer.append(|buffer| buffer.extend_from_slice(b"a line\n"));
     writer.flush();
     drop(writer);
+}
+
+fn fifo(path: &std::path::Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn a_fifo_without_a_reader_is_opened_and_its_lines_wait_for_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    fifo(&path);
+    let log = log_to(&path);
+    (0..3).for_each(|_| log.record(&finished(&outcome(CacheResult::Hit))));
+    log.flush();
+    log.reopen().unwrap();
+    let reader = std::io::BufReader::new(std::fs::File::open(&path).unwrap());
+    let lines = std::io::BufRead::lines(reader).take(3).map(Result::unwrap);
+    assert!(lines.map(|line| serde_json::from_str::<serde_json::Value>(&line)).all(|line| line.is_ok()));
+}
+
+#[test]
+fn a_file_in_the_place_of_a_fifo_that_is_full_gets_the_lines_that_waited() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    fifo(&path);
+    let log = log_to(&path);
+    let recorded = 2000;
+    (0..recorded).for_each(|_| log.record(&finished(&outcome(CacheResult::Hit))));
+    std::fs::remove_file(&path).unwrap();
+    log.reopen().unwrap();
+    log.flush();
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert!(written.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{written}");
+    assert!(written.lines().count() > recorded / 10);
+}
+
+#[test]
+fn a_line_that_was_cut_short_is_not_joined_with_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    std::fs::write(&path, "{\"half").unwrap();
+    let log = log_to(&path);
+    log.record(&finished(&outcome(CacheResult::Hit)));
+    log.flush();
+    // The same file once more, as after a copy that truncates.
+    std::fs::write(&path, "{\"half").unwrap();
+    log.reopen().unwrap();
+    (0..2).for_each(|_| log.record(&finished(&outcome(CacheResult::Hit))));
+    log.flush();
+    let written = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = written.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (3, "{\"half"));
+    assert!(lines[1..].iter().all(|line| line.starts_with('{') && line.ends_with('}')), "{written}");
+}
+
+#[test]
+fn nothing_follows_a_torn_line_before_its_end_is_written() {
+    /// Takes so many bytes of each write, or fails.
+    struct Moody(std::vec::IntoIter<Option<usize>>, Gate);
+    impl io::Write for Moody {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let most = self.0.next().unwrap_or(Some(usize::MAX)).ok_or(io::ErrorKind::StorageFull)?;
+            self.1.write(&bytes[..bytes.len().min(most)])
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let gate = Gate::default();
+    gate.open();
+    let moods = vec![Some(3), None, None, Some(9), Some(9)];
+    let mut output = Output::to(Moody(moods.into_iter(), gate.clone()));
+    for line in ["first\n", "second\n", "third\n"] {
+        output.write(line.as_bytes());
+    }
+    assert_eq!(String::from_utf8(gate.taken()).unwrap(), "fir\nthird\n");
 }
