@@ -12,7 +12,7 @@ use super::forwarded::{keep_addresses, says_https};
 use super::obeyed::{self, Obeyed};
 use super::{Admitted, Trust};
 use crate::message::{FieldName, Fields, Peer, Request};
-use crate::semantics::fields::strip_connection;
+use crate::semantics::fields::{is_hop_by_hop, strip_connection};
 
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -135,6 +135,14 @@ impl Identity {
     /// Whether the origin may be told another value of this field (in lower case) than the request has.
     pub fn writes(&self, name: &str) -> bool {
         if matches!(name, "host" | "via" | "forwarded" | "expect" | "x-forwarded-for" | "x-real-ip") {
+            return true;
+        }
+        // What is asked for all is asked without the client's conditions, and with Larder's own capability.
+        let is_of_the_errand = matches!(
+            name,
+            "if-none-match" | "if-modified-since" | "range" | "if-range" | "surrogate-capability"
+        );
+        if is_of_the_errand || is_hop_by_hop(name.as_bytes()) {
             return true;
         }
         if name == X_REQUEST_ID.as_str() && self.ids.to_origin() {

@@ -4,15 +4,14 @@ use std::hash::Hasher;
 use std::sync::Arc;
 
 use http::header::{
-    EXPECT, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
-    MAX_FORWARDS, RANGE, UPGRADE,
+    EXPECT, HeaderName, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, MAX_FORWARDS, RANGE, UPGRADE,
 };
 use http::{HeaderValue, Version};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use tokio::time::Instant;
 
 use super::invalidate::Aftermath;
-use super::journey::Shared;
+use super::journey::{SURROGATE_CAPABILITY, Shared};
 use super::lookup::{Found, Usable};
 use super::{Journey, Pipeline};
 use crate::backend::{About, OriginError, OriginRequest, OriginResponse};
@@ -26,11 +25,8 @@ use crate::semantics::request::CacheMethod;
 use crate::semantics::reuse::Ask;
 use crate::semantics::sharing::{self, Doubt};
 use crate::semantics::status::Forward;
-use crate::semantics::targeted;
 use crate::store::ledger::Birth;
 use crate::store::{Reviewed, StoredResponse};
-
-static SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
 
 impl Pipeline {
     /// Fetch what is not there.
@@ -73,27 +69,11 @@ impl Pipeline {
 
     fn errand(&self, journey: &Journey, purpose: Purpose) -> Box<Errand> {
         let request = &journey.admitted.request;
-        let mut fields = self.identity.fields_for_origin(&journey.admitted);
         // A key known to be uncacheable is asked for as the client asks: the origin may say 304 to it.
         let is_for_all =
             !self.is_known_uncacheable(journey) && !self.store.oversized.knows(journey.key, journey.now());
-        if is_for_all {
-            for name in [&IF_NONE_MATCH, &IF_MODIFIED_SINCE] {
-                fields.remove(name);
-            }
-        }
-        // RFC 9110 §14.2: for other methods than GET it has no meaning, and an origin that gives it one would
-        // answer with a part what asked for the whole.
-        if !journey.facts.asks_for_range() {
-            fields.remove(RANGE);
-            fields.remove(IF_RANGE);
-        }
+        let mut fields = journey.fields_to_fetch(&self.identity, is_for_all);
         negotiation::send_normal_forms(&mut fields);
-        if let Some(capability) = targeted::surrogate_capability(&journey.plan.policy)
-            && let Ok(value) = HeaderValue::from_str(&capability)
-        {
-            fields.insert(&SURROGATE_CAPABILITY, &value);
-        }
         Box::new(Errand {
             place: journey.place(self.keys.page_of_normal(&journey.admitted.host, &journey.target)),
             backend: journey.plan.backend.clone(),
@@ -321,7 +301,12 @@ impl Pipeline {
         birth: Option<Birth>,
         times: Times,
     ) -> impl Future<Output = Result<Fetched, OriginResponse>> + Send + use<> {
-        let errand = birth.as_ref().map(|_| self.errand(journey, Purpose::Fill));
+        let errand = birth.as_ref().map(|_| {
+            let mut errand = self.errand(journey, Purpose::Fill);
+            // What is passed is asked for without it.
+            errand.fields.remove(&SURROGATE_CAPABILITY);
+            errand
+        });
         let fetch = self.fetch.clone();
         async move {
             match (errand, birth) {

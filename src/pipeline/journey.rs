@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, COOKIE, MAX_FORWARDS, UPGRADE, VIA,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, COOKIE, HeaderName, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, MAX_FORWARDS, RANGE, UPGRADE, VIA,
 };
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
 
 use super::routing::{Course, PathReading};
@@ -27,9 +28,12 @@ use crate::semantics::facts::Facts;
 use crate::semantics::request::CacheMethod;
 use crate::semantics::reuse::{self, Ask, Reuse, Unusable};
 use crate::semantics::status::CacheStatus;
+use crate::semantics::targeted;
 use crate::semantics::variant::{NormalFields, Selecting};
 use crate::store::ledger::Sequence;
 use crate::store::{Holder, Key, Place, Sight, StoredResponse};
+
+pub(super) static SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
 
 /// So many times the same pseudonym in `Via` is a loop, and not a chain of tiers.
 const VIA_MAX: usize = 8;
@@ -424,9 +428,32 @@ impl Journey {
         }
     }
 
-    /// The fields as the origin is told them.
+    /// The fields as the origin is told them, where it is asked for all.
     pub(super) fn told(&self, identity: &Identity) -> &Fields {
-        self.told.get_or_init(|| identity.fields_for_origin(&self.admitted))
+        self.told.get_or_init(|| self.fields_to_fetch(identity, true))
+    }
+
+    /// The fields to fetch with what may be stored, but for the conditions of the errand; `for_all`: without those
+    /// of the client.
+    pub(super) fn fields_to_fetch(&self, identity: &Identity, for_all: bool) -> Fields {
+        let mut fields = identity.fields_for_origin(&self.admitted);
+        if for_all {
+            for name in [&IF_NONE_MATCH, &IF_MODIFIED_SINCE] {
+                fields.remove(name);
+            }
+        }
+        // RFC 9110 §14.2: for other methods than GET it has no meaning, and an origin that gives it one would
+        // answer with a part what asked for the whole.
+        if !self.facts.asks_for_range() {
+            fields.remove(RANGE);
+            fields.remove(IF_RANGE);
+        }
+        if let Some(capability) = targeted::surrogate_capability(&self.plan.policy)
+            && let Ok(value) = HeaderValue::from_str(&capability)
+        {
+            fields.insert(&SURROGATE_CAPABILITY, &value);
+        }
+        fields
     }
 
     /// Remembers what a response for the same key varies by, so that this request waits only for its own

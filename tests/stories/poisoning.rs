@@ -407,6 +407,51 @@ fn a_page_that_varies_by_what_larder_tells_is_found_again() {
     }
 }
 
+/// The same of what a fetch adds, and of what is the connection's or the client's alone and does not reach the origin.
+#[test]
+fn a_page_that_varies_by_what_a_fetch_changes_is_found_again() {
+    let origin = Origin::scripted(|asked, wire| {
+        let vary = asked.target.trim_start_matches('/').split('?').next().unwrap_or_default();
+        let told = asked.field(vary).unwrap_or("nothing");
+        let fields =
+            format!("Cache-Control: max-age=600\r\nVary: {vary}\r\nContent-Location: {}\r\n", asked.target);
+        wire.answer(&fields, format!("for {told}"))
+    });
+    let larder = Larder::before(&origin.url());
+    for (name, claimed, told) in [
+        ("Surrogate-Capability", "x=\"ESI/1.0\"", "larder=\"Surrogate/1.0\""),
+        ("Connection", "keep-alive", "nothing"),
+        ("Keep-Alive", "300", "nothing"),
+        ("Proxy-Connection", "keep-alive", "nothing"),
+        ("TE", "trailers", "nothing"),
+        ("Upgrade", "h2c", "nothing"),
+        ("If-None-Match", "\"other\"", "nothing"),
+        ("If-Modified-Since", "Thu, 01 Jan 1970 00:00:00 GMT", "nothing"),
+    ] {
+        let path = format!("/{name}");
+        // What the pool's connections say of themselves is not the client's.
+        let told =
+            if name == "Connection" { larder.get("/Connection?own").text() } else { format!("for {told}") };
+        for fields in [&[][..], &[(name, claimed)], &[]] {
+            let answer = larder.get_with(&path, fields).expect_status(200);
+            assert_eq!(answer.text(), told, "{name} {fields:?}: {answer}");
+        }
+        larder.get(&path).expect_hit();
+        larder.get_with(&path, &[(name, claimed)]).expect_hit();
+        // Whoever comes first.
+        let path = format!("/{name}?claimed");
+        larder.get_with(&path, &[(name, claimed)]).expect_forwarded("uri-miss");
+        larder.get(&path).expect_hit();
+    }
+    // RFC 9110 §14.2: a Range is for GET.
+    larder.get("/Range").expect_forwarded("uri-miss");
+    larder.request("HEAD", "/Range", &[("Range", "bytes=0-1")], b"").expect_status(200).expect_hit();
+    // A POST is passed as it came: what is kept of its answer was not made for who has the capability.
+    larder.post("/Surrogate-Capability?kept", b"content").expect_status(200);
+    let asked = larder.get("/Surrogate-Capability?kept").expect_forwarded("vary-miss");
+    assert_eq!(asked.text(), "for larder=\"Surrogate/1.0\"");
+}
+
 /// Content in a GET is no part of the key (RFC 9110 §9.3.1). Where a route says that it counts, such a request is
 /// the origin's; anywhere, what the origin makes of it is nobody else's.
 #[test]
