@@ -18,7 +18,12 @@ pub fn page(status: StatusCode, explanation: &str, outcome: Box<Outcome>) -> Res
          color-scheme:light dark}}code{{font-size:.9rem}}</style>\n\
          <h1>{code} {reason}</h1>\n<p>{explanation}</p>\n<p><code>request {id}</code></p>\n</html>\n"
     );
-    plain(status, "text/html; charset=utf-8", Bytes::from(html), outcome)
+    let mut response = plain(status, "text/html; charset=utf-8", Bytes::from(html), outcome);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        // RFC 9110 §10.2.3. What is full here, or down, may not be so in a moment.
+        response.fields.push("Retry-After", b"1");
+    }
+    response
 }
 
 /// A response of Larder's own with a body.

@@ -221,6 +221,7 @@ fn open_tunnels_leave_places_for_requests() {
     }
     let full = larder.get_with("/socket", &fields).expect_status(503);
     assert_eq!(full.cache_parameter("detail").as_deref(), Some("tunnels-full"), "{full}");
+    assert_eq!(full.field("retry-after"), Some("1"), "{full}");
     larder.get("/page").expect_status(200);
     assert_eq!(larder.metric("larder_origin_connections", "tunnel"), 3.0);
     open.pop();
