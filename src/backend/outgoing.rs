@@ -171,6 +171,10 @@ impl Outgoing {
             self.written = 0;
         }
         self.piece.advance(count - of_buffer);
+        if self.piece.is_empty() {
+            // Empty, it would hold its block still, and the charge that travels with it.
+            self.piece = Bytes::new();
+        }
     }
 
     /// Takes of the body what is there, up to what one write should carry.
