@@ -123,7 +123,7 @@ impl State {
                 Ok(Piece::Data(data)) => self.ahead.push_back(Ok(Frame::data(data))),
                 Ok(Piece::Trailers(trailers)) => self.ahead.push_back(Ok(Frame::trailers(trailers))),
                 Ok(Piece::End) => self.complete(lease, now),
-                Ok(Piece::More) => return,
+                Ok(Piece::More) => return link.let_go_of_read(),
                 Err(why) => self.broke(lease, why),
             }
         }

@@ -157,6 +157,14 @@ impl Link {
         self.outgoing.poll_send(&mut self.socket, cx)
     }
 
+    /// Lets go of a block that is read to its end: whoever has what was in it may keep it for long, or drop it and not
+    /// ask for more for long.
+    pub(super) fn let_go_of_read(&mut self) {
+        if self.inbound.is_empty() && self.inbound.capacity() < self.reading / 2 {
+            self.inbound = BytesMut::new();
+        }
+    }
+
     /// Reads what has come. 0: the origin has closed its side.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.inbound.capacity() - self.inbound.len() < self.reading / 2 {

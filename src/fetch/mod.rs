@@ -29,8 +29,9 @@ pub use run::Times;
 
 use crate::clock::Clock;
 use crate::message::Body;
+use crate::store::budget::WindowAhead;
 use crate::store::ledger::{Asked, Review, Sequence, Verdict};
-use crate::store::{Holder, Key, Store, StoredResponse};
+use crate::store::{Key, Store, StoredResponse};
 
 /// The bounds of fetching.
 #[derive(Clone, Debug)]
@@ -165,7 +166,7 @@ impl Fetch {
     /// The body of a response for one client, read ahead of it as far as the window and the memory go: a client
     /// that takes its time must not take the origin's.
     pub fn read_ahead(&self, body: Body) -> Body {
-        body.read_ahead(self.settings.window, || Box::new(self.store.budget().open(Holder::Windows)))
+        body.read_ahead(self.settings.window, || Box::new(WindowAhead::new(self.store.budget().clone())))
     }
 
     /// Whether something was stored under the errand's key since the store was asked.

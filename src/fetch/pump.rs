@@ -1,15 +1,19 @@
 //! Moves an origin's body onto a tape, as fast as the origin sends while it is to be stored, and at the
 //! pace of the fastest reader once it is not.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body_util::BodyExt;
+use http_body::{Body as _, Frame};
+use tokio::time::Instant;
 
 use super::tape::{Deserted, Tape};
 use crate::message::{Body, BodyError};
-use crate::store::budget::HANDLE_BYTES;
+use crate::store::budget::{HANDLE_BYTES, Reservation};
 use crate::store::{Budget, Holder};
 
 /// How far a body that is not stored may run ahead where memory is scarce.
@@ -17,6 +21,12 @@ const SCARCE_WINDOW: u64 = 64 * 1024;
 
 /// What a chunk on the tape takes besides its bytes: its handle, its place on the tape, and the allocator's rounding.
 const CHUNK_OVERHEAD: u64 = HANDLE_BYTES + 80;
+
+/// What is read at a time takes no more than this.
+const LARGEST_FRAME: u64 = 128 * 1024 + CHUNK_OVERHEAD;
+
+/// How long a body waits for room in a window before slow clients are made to give some back.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How far a body was brought.
 #[derive(Debug)]
@@ -53,6 +63,7 @@ pub struct Bounds {
 /// leaves the tape without an end, and whoever drops it must fail the tape.
 pub async fn pump(mut body: Body, tape: &Arc<Tape>, budget: &Arc<Budget>, bounds: &Bounds) -> Pumped {
     let (mut not_kept, mut total, mut trailers) = (bounds.not_kept, 0u64, None);
+    let (mut waiting_since, mut starved) = (None, None);
     loop {
         if let Some(why) = not_kept
             && tape.room(|| window(budget, bounds)).await == Err(Deserted)
@@ -60,7 +71,24 @@ pub async fn pump(mut body: Body, tape: &Arc<Tape>, budget: &Arc<Budget>, bounds
             tape.fail(BodyError::Abandoned("nobody reads it any more"));
             return Pumped::NotKept(why);
         }
-        let frame = match body.frame().await {
+        let (frame, room) = match next(&mut body, budget, not_kept.is_none(), total).await {
+            Ok(read) => read,
+            Err(NoRoom) if not_kept.is_none() => {
+                not_kept = Some(NotKept::NoMemory);
+                tape.stop_keeping(bounds.window);
+                continue;
+            }
+            Err(NoRoom) => {
+                let since = *waiting_since.get_or_insert_with(Instant::now);
+                if starved.is_none() && since.elapsed() >= PATIENCE {
+                    starved = Some(budget.starve());
+                }
+                budget.window_freed().await;
+                continue;
+            }
+        };
+        (waiting_since, starved) = (None, None);
+        let frame = match frame {
             None => break,
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
@@ -88,8 +116,8 @@ pub async fn pump(mut body: Body, tape: &Arc<Tape>, budget: &Arc<Budget>, bounds
             }
         }
         if not_kept.is_some() {
-            charge = budget.open(Holder::Windows);
-            charge.force(weight);
+            charge = room.unwrap_or_else(|| budget.open(Holder::Windows));
+            charge.force_as(Holder::Windows, weight);
         }
         total += data.len() as u64;
         tape.push(charge.hold(data.to_vec()));
@@ -101,6 +129,29 @@ pub async fn pump(mut body: Body, tape: &Arc<Tape>, budget: &Arc<Budget>, bounds
             Pumped::NotKept(why)
         }
     }
+}
+
+/// There is no memory for what would be read.
+struct NoRoom;
+
+/// The next frame, and the room in a window that was found for it before it was read: what has been read is held,
+/// whether there is memory for it or not. The room is held while it is read, and not while it is waited for. A body
+/// that is to be stored may have its room among those instead.
+async fn next(
+    body: &mut Body,
+    budget: &Arc<Budget>,
+    is_kept: bool,
+    total: u64,
+) -> Result<(Option<Result<Frame<Bytes>, BodyError>>, Option<Reservation>), NoRoom> {
+    std::future::poll_fn(|cx| {
+        let room = budget.window(LARGEST_FRAME);
+        let mut kept = budget.open(Holder::Arriving);
+        if room.is_none() && !(is_kept && kept.grow_beside(total, LARGEST_FRAME).is_ok()) {
+            return Poll::Ready(Err(NoRoom));
+        }
+        Pin::new(&mut *body).poll_frame(cx).map(|frame| Ok((frame, room)))
+    })
+    .await
 }
 
 fn window(budget: &Budget, bounds: &Bounds) -> u64 {

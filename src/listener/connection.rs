@@ -36,6 +36,7 @@ use super::wire::{Filled, Payload, Wire, WriteFailure, WriteHalf};
 use super::write::CONTINUE;
 use crate::clock::{Clock, Moment};
 use crate::message::{Body, Length, Outcome, Peer, Request, Response, Tunnel};
+use crate::store::budget::CONNECTION_BYTES;
 use crate::store::{Budget, Holder, OverBudget, Reservation};
 
 /// What all connections of a listener share.
@@ -49,8 +50,6 @@ pub(super) struct Server<S> {
     pub slow_readers: Arc<SlowReaders>,
 }
 
-/// What each open connection is charged with: its task, its socket's place in the runtime, and buffers of this size.
-const CONNECTION_BYTES: u64 = 12 * 1024;
 /// So much of a connection's buffers, and of a request that waits, is in that.
 pub(super) const INCLUDED_BYTES: u64 = 4 * 1024;
 /// A head that waits for its answer is in memory so many times: as it came, as fields, as the fields for the origin,

@@ -50,7 +50,7 @@ impl Holds {
     fn relieves(self, shortage: Shortage) -> bool {
         match shortage {
             Shortage::Everybody => self != Holds::Nothing,
-            Shortage::Bodies => self == Holds::Kept,
+            Shortage::Bodies | Shortage::Windows => self == Holds::Kept,
             Shortage::Responses => self == Holds::Own,
         }
     }

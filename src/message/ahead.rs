@@ -72,7 +72,8 @@ impl ReadAhead {
 
     /// Room is asked for in steps, before anything is read.
     fn has_room(&mut self) -> bool {
-        const STEP: u64 = 64 * 1024;
+        // No piece is larger.
+        const STEP: u64 = 128 * 1024;
         if self.bytes + STEP <= self.given {
             return true;
         }

@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -88,6 +89,12 @@ impl Holder {
     }
 }
 
+/// Who waits for room in a window looks again after so long, whatever it has heard: others than windows take it too.
+const WINDOW_LOOK: Duration = Duration::from_millis(250);
+
+/// What each open connection is charged with: its task, its socket's place in the runtime, and buffers of this size.
+pub const CONNECTION_BYTES: u64 = 12 * 1024;
+
 /// What is charged for a handle on bytes that carry their charge, besides the bytes.
 pub const HANDLE_BYTES: u64 = 48;
 
@@ -107,6 +114,9 @@ pub struct Budget {
     /// A body on its way was refused memory since somebody last looked.
     lacking: AtomicBool,
     wanted: Notify,
+    /// Bodies that have waited long for room in a window.
+    starved: AtomicU64,
+    window_freed: Notify,
 }
 
 /// What there is too little of.
@@ -118,6 +128,8 @@ pub enum Shortage {
     Bodies,
     /// The share of what waits to be written.
     Responses,
+    /// The share of bodies that are not to be stored.
+    Windows,
 }
 
 /// There is no memory for more.
@@ -137,6 +149,8 @@ impl Budget {
             refused: AtomicU64::new(0),
             lacking: AtomicBool::new(false),
             wanted: Notify::new(),
+            starved: AtomicU64::new(0),
+            window_freed: Notify::new(),
         })
     }
 
@@ -200,6 +214,9 @@ impl Budget {
         if responses > share / 8 * 5 {
             return Some(Shortage::Responses);
         }
+        if self.starved.load(Ordering::Relaxed) > 0 {
+            return Some(Shortage::Windows);
+        }
         if !self.lacking.swap(false, Ordering::Relaxed) {
             return None;
         }
@@ -219,6 +236,43 @@ impl Budget {
     /// Waits until somebody wanted memory that was not there. Cancel safe.
     pub async fn wanted(&self) {
         self.wanted.notified().await;
+    }
+
+    /// Room for `bytes` of a body that is not to be stored, if there is any: what is read without it has no bound,
+    /// where many read slowly. Whoever gets none waits for [`window_freed`](Self::window_freed).
+    pub fn window(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
+        self.reserve_window(bytes, self.transit / 2)
+    }
+
+    /// The same for what is read before its reader wants it, which is less urgent: the last quarter of the share is for the
+    /// others.
+    pub fn window_ahead(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
+        self.reserve_window(bytes, self.transit / 8 * 3)
+    }
+
+    fn reserve_window(self: &Arc<Self>, bytes: u64, share: u64) -> Option<Reservation> {
+        let account = &self.accounts[Holder::Windows as usize];
+        let held = account.fetch_add(bytes, Ordering::Relaxed);
+        self.in_transit.fetch_add(bytes, Ordering::Relaxed);
+        // One goes on in any case, however small the share.
+        if held == 0 || held.saturating_add(bytes) <= share && !self.is_over() {
+            return Some(Reservation { budget: self.clone(), holder: Some(Holder::Windows), bytes });
+        }
+        account.fetch_sub(bytes, Ordering::Relaxed);
+        self.in_transit.fetch_sub(bytes, Ordering::Relaxed);
+        None
+    }
+
+    /// Waits until somebody has given back room in a window, or for a while.
+    pub async fn window_freed(&self) {
+        let _ = tokio::time::timeout(WINDOW_LOOK, self.window_freed.notified()).await;
+    }
+
+    /// Somebody has waited so long for room in a window that slow clients should make some, until this is dropped.
+    pub fn starve(self: &Arc<Self>) -> Starved {
+        self.starved.fetch_add(1, Ordering::Relaxed);
+        self.wanted.notify_one();
+        Starved(self.clone())
     }
 
     /// A charge of nothing yet.
@@ -285,8 +339,45 @@ impl Budget {
                 if holder.is_in_transit() {
                     self.in_transit.fetch_sub(bytes, Ordering::Relaxed);
                 }
+                if holder == Holder::Windows {
+                    self.window_freed.notify_one();
+                }
             }
         }
+    }
+}
+
+/// A body that waits for room in a window, and has waited long.
+#[derive(Debug)]
+pub struct Starved(Arc<Budget>);
+
+impl Drop for Starved {
+    fn drop(&mut self) {
+        self.0.starved.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What room in a window is asked for by those who read ahead: in steps, and before anything is read.
+pub struct WindowAhead {
+    budget: Arc<Budget>,
+    given: Option<Reservation>,
+}
+
+impl WindowAhead {
+    /// Nothing yet.
+    pub fn new(budget: Arc<Budget>) -> Self {
+        WindowAhead { budget, given: None }
+    }
+}
+
+impl Room for WindowAhead {
+    fn extend(&mut self, bytes: u64) -> bool {
+        let Some(mut more) = self.budget.window_ahead(bytes) else { return false };
+        match &mut self.given {
+            Some(given) => given.bytes += std::mem::take(&mut more.bytes),
+            None => self.given = Some(more),
+        }
+        true
     }
 }
 
@@ -486,5 +577,42 @@ mod tests {
         assert_eq!(budget.in_transit(), 3);
         drop(one);
         assert_eq!((budget.in_transit(), budget.beside_the_shelves()), (0, 0));
+    }
+
+    #[test]
+    fn windows_have_a_bound_and_what_is_read_ahead_leaves_a_quarter_of_it_to_others() {
+        let budget = budget(16_000);
+        let mut ahead = WindowAhead::new(budget.clone());
+        let mut steps = 0;
+        while ahead.extend(500) {
+            steps += 1;
+        }
+        assert_eq!((steps, budget.held_by(Holder::Windows)), (12, 6_000));
+        let others: Vec<_> = std::iter::from_fn(|| budget.window(500)).collect();
+        assert_eq!((others.len(), budget.held_by(Holder::Windows)), (4, 8_000));
+        assert_eq!(budget.shortage(), None);
+        let starved = budget.starve();
+        assert_eq!(budget.shortage(), Some(Shortage::Windows));
+        drop((ahead, others, starved));
+        assert_eq!((budget.in_transit(), budget.shortage()), (0, None));
+        // However small the share: one goes on.
+        let one = budget.window(1 << 20);
+        assert!(one.is_some() && budget.window(1).is_none());
+    }
+
+    #[test]
+    fn whoever_waits_for_room_in_a_window_is_told_when_there_is_some() {
+        let budget = budget(16_000);
+        let held = budget.window(8_000);
+        let mut waits = std::pin::pin!(budget.window_freed.notified());
+        assert!(is_pending(waits.as_mut()));
+        assert!(budget.window(1).is_none(), "what is refused tells nobody");
+        assert!(is_pending(waits.as_mut()));
+        drop(held);
+        assert!(!is_pending(waits.as_mut()));
+    }
+
+    fn is_pending(future: std::pin::Pin<&mut impl Future>) -> bool {
+        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending()
     }
 }

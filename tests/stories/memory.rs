@@ -208,6 +208,34 @@ fn clients_that_do_not_read_what_is_not_stored_do_not_take_memory_without_end() 
     drop(slow);
 }
 
+/// Pages that could be stored, more at once than there is memory for, and clients that read none of them.
+#[test]
+fn clients_that_do_not_read_pages_which_could_not_be_kept_do_not_take_memory_without_end() {
+    let origin = pages(4_000_000, "Cache-Control: max-age=600\r\n");
+    let config = "[cache]\nmemory = \"64MiB\"\n";
+    let backend = format!("[backend.app]\nendpoints = [\"{}\"]\nmax_connections = 500\n", origin.url());
+    let larder = Larder::configured(&format!("{config}{backend}"));
+    let mut watched = Watched::over(&larder);
+    let slow: Vec<_> =
+        (0..400).map(|number| asks_and_reads_nothing(&larder, &format!("/film/{number}"))).collect();
+    let mut most = 0;
+    eventually("clients are cut off, so that a page goes through", || {
+        watched.look();
+        most = most.max(held_by(&larder, "windows"));
+        origin.request_count() >= 400 && larder.metric("larder_slow_readers_cut_total", "") > 0.0
+    });
+    let mut client = larder.connect();
+    client.ask_get("/page");
+    client.answer("GET").unwrap().expect_status(200).expect_whole();
+    most = most.max(held_by(&larder, "windows"));
+    // Their share is a quarter; what a worker asks for shows for an instant before it is refused.
+    assert!(most <= SMALL / 2, "{most} bytes in windows");
+    watched.look();
+    watched.expect_bounded();
+    drop(slow);
+    eventually("what they held is given back", || held_by(&larder, "windows") == 0);
+}
+
 /// Five thousand clients send a head of 30 KB each, but for its end.
 #[test]
 fn five_thousand_heads_that_do_not_end_take_no_more_than_their_share() {
@@ -329,6 +357,26 @@ fn uploads_that_nobody_takes_do_not_take_memory_without_end() {
     drop(uploads);
     opened.open();
     eventually("what they held is given back", || held_by(&larder, "request-bodies") == 0);
+}
+
+/// The origin's connection rests after each, and keeps nothing of what went over it.
+#[test]
+fn an_upload_that_was_answered_takes_no_memory_while_the_connection_to_the_origin_rests() {
+    let origin = Origin::scripted(|asked, wire| wire.answer("", asked.body.len().to_string()));
+    let more = "[backend.default]\nendpoints = [\"ORIGIN\"]\nidle_timeout = \"1h\"\n";
+    let config = format!("[cache]\nmemory = \"64MiB\"\n{}", more.replace("ORIGIN", &origin.url()));
+    let larder = Larder::configured(&config);
+    let resting = || larder.metric("larder_origin_connections", "state=\"idle\"");
+    for (method, length) in [("QUERY", 60_000), ("POST", 120_000), ("POST", 2_000_000)] {
+        let mut client = larder.connect();
+        let head = format!("{method} /{length} HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n");
+        client.send(format!("{head}Content-Length: {length}\r\n\r\n").as_bytes()).unwrap();
+        client.send(&vec![b'x'; length]).unwrap();
+        assert_eq!(client.answer(method).unwrap().expect_status(200).text(), length.to_string());
+        eventually("its connection rests", || resting() > 0.0);
+        eventually("what it held is given back", || held_by(&larder, "request-bodies") == 0);
+        assert!(resting() > 0.0);
+    }
 }
 
 /// A client asks for much at once, and reads nothing of it.
