@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use larder::config::{
-    Environment, ListenAddress, LogFormat, Overrides, Problems, Settings, Severity, Size, Source, Text, load,
-    reference, schema,
+    Amount, Environment, ListenAddress, LogFormat, Overrides, Problems, Settings, Severity, Size, Source,
+    Text, load, reference, schema,
 };
 use larder::policy::{BackendIndex, ClientDirectives, Handling};
 
@@ -158,6 +158,38 @@ fn memory_follows_the_host_only_where_nobody_said_how_much() {
     let (_, warnings) = of("cache.memory = \"2GiB\"", Some(GIBIBYTE)).unwrap();
     assert_eq!(warnings.count(Severity::Warning), 1);
     assert!(of("cache.memory = \"25%\"", None).is_err());
+}
+
+#[test]
+fn more_connections_than_half_of_the_memory_is_good_for_are_warned_of() {
+    let warned = |text: &str, memory: Option<&str>| {
+        let environment = Environment { memory_bytes: Some(GIBIBYTE), variables: HashMap::new() };
+        let source = source(&format!("{text}\nbackend.app.endpoints = [\"http://127.0.0.1:3000\"]"));
+        let memory = memory.map(|memory| Amount::parse(memory).unwrap());
+        let overrides = Overrides { memory, ..Overrides::default() };
+        let (_, warnings) = load(Some(&source), overrides, &environment).unwrap();
+        warnings.render(Some(&source), false)
+    };
+    for (text, memory) in [
+        ("limits.connections = 1000000", None),
+        ("limits.connections = 10000", Some("64MiB")),
+        ("limits.connections = 2731\ncache.memory = \"64MiB\"", None),
+        ("limits.connections = 18446744073709551", None),
+    ] {
+        let report = warned(text, memory);
+        assert!(report.contains("more than half of `memory`"), "{text}: {report}");
+        assert!(report.contains("larder.toml:1:"), "{text}: {report}");
+    }
+    assert!(warned("limits.connections = 10000", Some("64MiB")).contains("2730 take half of it"));
+    // Nobody wrote the number, or it is small enough.
+    for (text, memory) in [
+        ("", None),
+        ("", Some("16MiB")),
+        ("cache.memory = \"64MiB\"", None),
+        ("cache.memory = \"64MiB\"\nlimits.connections = 2730", None),
+    ] {
+        assert_eq!(warned(text, memory), "", "{text}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ use super::written::{File, Query, Route as WrittenRoute, RouteCache as WrittenCa
 use super::{Admin, NamedBackend, PurgeRights, Settings};
 use crate::policy::{BackendIndex, CookieRule, Handling, Match, QueryRule, Route, RouteCache, Routes};
 use crate::semantics::policy::TtlStatuses;
+use crate::store::budget::CONNECTION_BYTES;
 
 /// For how long what was purged softly is used where nobody has said anything of stale responses.
 const SOFT_PURGE_WINDOW: Duration = Duration::from_secs(10);
@@ -125,6 +126,7 @@ impl Resolver<'_, '_> {
         let memory_bytes = self.memory(&file.cache, overrides.memory);
         let max_object_bytes = self.max_object(&file.cache, memory_bytes);
         let transit_bytes = self.transit(&file.cache, memory_bytes);
+        self.warn_of_connections(file.limits.connections, memory_bytes);
         let purge = PurgeRights {
             tokens: self.tokens(
                 &["purge"],
@@ -288,6 +290,21 @@ impl Resolver<'_, '_> {
             self.problems.warning(place, "", fault.help("write \"75%\" to leave the rest to others"));
         }
         bytes
+    }
+
+    /// Connections are in no share of the memory: what bounds them is their number alone. A number that nobody wrote
+    /// is no mistake of whoever has little memory, who will hardly see so many.
+    fn warn_of_connections(&mut self, connections: usize, memory_bytes: u64) {
+        let needed = (connections as u64).saturating_mul(CONNECTION_BYTES);
+        if !self.sound || self.span(&["limits", "connections"]).is_none() || needed <= memory_bytes / 2 {
+            return;
+        }
+        let (needed, memory) = (about(needed), about(memory_bytes));
+        let fault = Fault::new(format!("these may take {needed}, more than half of `memory` ({memory})"));
+        let most = (memory_bytes / 2 / CONNECTION_BYTES).max(1);
+        let help = format!("{most} take half of it; beyond that, the ceiling does not hold what they take");
+        let place = self.place(&["limits", "connections"], "connections");
+        self.problems.warning(place, "", fault.help(help));
     }
 
     fn max_object(&mut self, cache: &Cache, memory_bytes: u64) -> u64 {
@@ -534,6 +551,12 @@ fn route_cache(cache: &Cache, own: Option<&WrittenCache>) -> RouteCache {
         request_content: own.request_content,
         query: QueryRule { drop: query.drop, keep: query.keep, sort: query.sort },
     }
+}
+
+/// A size for a sentence: whole MiB where it has any.
+fn about(bytes: u64) -> Size {
+    const MIB: u64 = 1024 * 1024;
+    Size(if bytes >= MIB { bytes.div_ceil(MIB).saturating_mul(MIB) } else { bytes })
 }
 
 fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
